@@ -1,0 +1,1 @@
+//! Use cases: the only crate that decides and records.

@@ -1,0 +1,100 @@
+//! Identifiers. Each is a newtype that can only hold a well-formed value.
+
+use std::fmt;
+
+use sha2::{Digest as _, Sha256};
+
+/// Names one call of a tool: `call_` and a UUIDv7 in 32 hex digits, so ids sort by time.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CallId(uuid::Uuid);
+
+impl CallId {
+    /// A new id. `now_unix_ms` is passed in: the domain has no clock.
+    pub fn new(now_unix_ms: u64) -> Self {
+        let seconds = now_unix_ms / 1_000;
+        let nanos = u32::try_from(now_unix_ms % 1_000).unwrap_or_default() * 1_000_000;
+        let at = uuid::Timestamp::from_unix(uuid::NoContext, seconds, nanos);
+        Self(uuid::Uuid::new_v7(at))
+    }
+
+    /// Reads the form that [`fmt::Display`] writes.
+    pub fn parse(text: &str) -> Option<Self> {
+        let hex = text.strip_prefix("call_")?;
+        uuid::Uuid::try_parse(hex).ok().map(Self)
+    }
+}
+
+impl fmt::Display for CallId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut buffer = uuid::Uuid::encode_buffer();
+        f.write_str("call_")?;
+        f.write_str(self.0.simple().encode_lower(&mut buffer))
+    }
+}
+
+impl fmt::Debug for CallId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// SHA-256 of a component's bytes, as OCI registries write it: `sha256:<64 hex digits>`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Digest([u8; 32]);
+
+impl Digest {
+    /// The digest of `bytes`.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+
+    /// The 32 bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// The 64 hex digits, without the algorithm.
+    pub fn hex(&self) -> String {
+        use fmt::Write as _;
+        self.0.iter().fold(String::with_capacity(64), |mut text, byte| {
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sha256:{}", self.hex())
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_id_survives_a_round_trip_and_sorts_by_time() {
+        let early = CallId::new(1_000);
+        let late = CallId::new(2_000);
+        assert!(early < late);
+        assert_eq!(CallId::parse(&early.to_string()), Some(early));
+        assert_eq!(early.to_string().len(), "call_".len() + 32);
+        assert_eq!(CallId::parse("call_xyz"), None);
+        assert_eq!(CallId::parse(&early.to_string()[5..]), None);
+    }
+
+    #[test]
+    fn a_digest_is_written_as_registries_write_it() {
+        assert_eq!(
+            Digest::of(b"").to_string(),
+            "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+        );
+    }
+}
