@@ -1,1 +1,3 @@
 //! Use cases: the only crate that decides and records.
+
+pub mod egress;

@@ -52,6 +52,12 @@ pub enum HttpBodyError {
         /// The limit.
         max_bytes: u64,
     },
+    /// Nothing came for too long.
+    #[error("no part of the body came for {limit_ms} ms")]
+    Stalled {
+        /// How long it might take.
+        limit_ms: u64,
+    },
     /// The other side or the network broke off.
     #[error("the body broke off: {0}")]
     Broken(String),
@@ -189,6 +195,9 @@ pub enum EffectError {
         /// How long it might take.
         limit_ms: u64,
     },
+    /// The guest's own body is too large, or it broke off.
+    #[error("the request was not sent: {0}")]
+    RequestBody(#[from] HttpBodyError),
     /// What came back is not HTTP, or too large.
     #[error("the answer of {authority} cannot be used: {message}")]
     BadResponse {
