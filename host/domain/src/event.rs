@@ -62,6 +62,8 @@ pub enum EventKind {
     HostStarted,
     /// The host went down in order.
     HostStopped,
+    /// Events were lost that nobody waited for; the payload says how many.
+    EventsDropped,
 }
 
 impl EventKind {
@@ -78,6 +80,7 @@ impl EventKind {
             Self::ComponentRemoved => "component.removed",
             Self::HostStarted => "host.started",
             Self::HostStopped => "host.stopped",
+            Self::EventsDropped => "journal.dropped",
         }
     }
 }
