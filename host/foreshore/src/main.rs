@@ -1,1 +1,22 @@
-fn main() {}
+//! `foreshore`: the command line, the configuration, and the wiring of the parts.
+//!
+//! Deliberately absent: decisions. What a guest may do is decided in `control`; what runs, in
+//! `runtime`; this crate only says so to people and programs.
+//! Invariant: the hidden compile command is handled before anything else starts, because it runs
+//! on the bytes of strangers and must have no thread, no runtime and no log of the host in it.
+
+mod cli;
+mod config;
+mod nearest;
+mod telemetry;
+mod version;
+mod wire_up;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    if std::env::args_os().nth(1).is_some_and(|argument| argument == wire_up::COMPILE_COMMAND) {
+        return ExitCode::FAILURE;
+    }
+    cli::main()
+}

@@ -1,0 +1,95 @@
+//! The command line: what can be asked for, and who answers.
+//!
+//! Each subcommand is a file in `cli/` with its arguments and a `run`. This file holds what they
+//! share: where the configuration is, how output looks, and how a failure becomes an exit code.
+//! Invariant: what a program wants to read goes to standard output, everything else to standard
+//! error.
+
+mod completions;
+mod config;
+mod exit;
+mod output;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use self::exit::{Exit, Failure};
+use crate::config::{Config, Overrides};
+
+/// Runs agents and tools that nobody has to trust: each call in a fresh sandbox, with limits on
+/// everything, touching only what was granted by name.
+#[derive(Debug, Parser)]
+#[command(name = "foreshore", version = crate::version::VERSION, after_help = exit::HELP, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Check or print the configuration
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// Write a completion script for a shell
+    Completions(completions::Completions),
+}
+
+/// Where the configuration is, for every subcommand that starts a host.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Configuration")]
+pub(crate) struct ConfigArguments {
+    /// The configuration file [default: foreshore.toml or .yaml here, in
+    /// $XDG_CONFIG_HOME/foreshore or /etc/foreshore]
+    #[arg(long, value_name = "FILE", env = "FORESHORE_CONFIG")]
+    config: Option<PathBuf>,
+    /// Where the journal and compiled components are kept
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// Components to load besides the embedded ones
+    #[arg(long, value_name = "DIR")]
+    components: Option<PathBuf>,
+    /// What to log on standard error: error, warn, info, debug, trace or a filter
+    #[arg(long, value_name = "FILTER")]
+    log: Option<String>,
+}
+
+impl ConfigArguments {
+    /// These flags, to be laid over file and environment.
+    fn overrides(&self) -> Overrides {
+        let text = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
+        Overrides::default()
+            .flag(&["data"], "--data", text(&self.data))
+            .flag(&["components_directory"], "--components", text(&self.components))
+            .flag(&["log", "filter"], "--log", self.log.as_ref())
+    }
+
+    /// The configuration in force.
+    fn load(&self) -> Result<Config, Failure> {
+        self.load_with(&self.overrides())
+    }
+
+    fn load_with(&self, overrides: &Overrides) -> Result<Config, Failure> {
+        Ok(Config::load(self.config.as_deref(), overrides)?)
+    }
+}
+
+/// Parses the command line and runs what it asks for.
+pub(crate) fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        Command::Config(command) => command.run(),
+        Command::Completions(command) => command.run(),
+    };
+    match result {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            failure.report();
+            failure.exit().into()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

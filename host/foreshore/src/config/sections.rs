@@ -1,0 +1,231 @@
+//! The keys of `foreshore.toml`: what may be written, and what holds where nothing is.
+//!
+//! These are wire types. They are read whole from the laid-over layers and turned at once into the
+//! types of the crates that use them (`policies.rs`, `wire_up.rs`); nothing else sees them.
+//! Invariant: every key here is used. An unknown key is refused, a limit of zero is refused.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use foreshore_domain::grant::GuestPath;
+use foreshore_domain::http_rule::HttpRule;
+use foreshore_domain::limits::LimitsPatch;
+use serde::{Deserialize, Deserializer};
+
+/// The whole of the configuration.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Sections {
+    pub(crate) server: ServerSection,
+    /// Where the journal and the compiled components are kept.
+    pub(crate) data: Option<PathBuf>,
+    /// Components to load besides the embedded ones; watched while the host serves.
+    pub(crate) components_directory: Option<PathBuf>,
+    pub(crate) runtime: RuntimeSection,
+    pub(crate) loader: LoaderSection,
+    pub(crate) concurrency: ConcurrencySection,
+    /// The limits of every component that names none of its own.
+    pub(crate) limits: LimitsPatch,
+    /// What each component may touch, by name or by `name@version`.
+    pub(crate) components: BTreeMap<String, ComponentSection>,
+    pub(crate) log: LogSection,
+}
+
+/// The HTTP edge.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct ServerSection {
+    pub(crate) listen: Parsed<ListenAddress>,
+}
+
+impl Default for ServerSection {
+    fn default() -> Self {
+        Self { listen: Parsed(ListenAddress(SocketAddr::from(([127, 0, 0, 1], 7433)))) }
+    }
+}
+
+/// The engine.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct RuntimeSection {
+    pub(crate) slots: Option<NonZeroU32>,
+    pub(crate) memory_ceiling_bytes: Option<NonZeroU64>,
+    pub(crate) heavy_permits: Option<NonZeroUsize>,
+    pub(crate) first_slice_ms: Option<NonZeroU64>,
+    pub(crate) fuel_yield_interval: Option<NonZeroU64>,
+    pub(crate) wasm_stack_bytes: Option<NonZeroU64>,
+}
+
+/// What a component may cost before it runs.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct LoaderSection {
+    pub(crate) component_max_bytes: Option<NonZeroU64>,
+    pub(crate) functions_max: Option<NonZeroU64>,
+    pub(crate) function_max_bytes: Option<NonZeroU64>,
+    pub(crate) compile_cpu_s: Option<NonZeroU64>,
+    pub(crate) compile_wall_s: Option<NonZeroU64>,
+    pub(crate) compile_memory_max_bytes: Option<NonZeroU64>,
+}
+
+/// How much goes on at once.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct ConcurrencySection {
+    pub(crate) calls_max: Option<NonZeroUsize>,
+    pub(crate) queue_max: Option<NonZeroUsize>,
+    pub(crate) queue_wait_max_ms: Option<NonZeroU64>,
+}
+
+/// What one component may touch and use.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct ComponentSection {
+    pub(crate) mounts: Vec<MountSection>,
+    pub(crate) http: Option<HttpSection>,
+    pub(crate) config: Option<BTreeMap<String, String>>,
+    pub(crate) env: BTreeMap<String, String>,
+    pub(crate) clock: ClockWord,
+    pub(crate) limits: LimitsPatch,
+}
+
+/// A directory shown to a component.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MountSection {
+    pub(crate) host: PathBuf,
+    pub(crate) guest: Parsed<GuestPath>,
+    #[serde(default)]
+    pub(crate) access: AccessWord,
+    pub(crate) bytes_max: Option<NonZeroU64>,
+    pub(crate) entries_max: Option<NonZeroU64>,
+}
+
+/// What may be done in a mount; reading, where nothing is said.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum AccessWord {
+    #[default]
+    ReadOnly,
+    ReadWrite,
+}
+
+/// Where a component may send requests.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct HttpSection {
+    pub(crate) allow: Vec<Parsed<HttpRule>>,
+    pub(crate) networks: Vec<Parsed<ipnet::IpNet>>,
+}
+
+/// How finely a component's clocks move.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum ClockWord {
+    #[default]
+    Coarse,
+    Fine,
+}
+
+/// What the host says of itself, on standard error.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct LogSection {
+    /// `info`, or a filter such as `warn,foreshore_control=debug`.
+    pub(crate) filter: String,
+    pub(crate) format: LogFormat,
+}
+
+impl Default for LogSection {
+    fn default() -> Self {
+        Self { filter: "info".to_owned(), format: LogFormat::default() }
+    }
+}
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum LogFormat {
+    #[default]
+    Text,
+    Json,
+}
+
+/// An address that this version may listen on: loopback, because there is no authentication yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ListenAddress(pub(crate) SocketAddr);
+
+impl FromStr for ListenAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let address = match text.strip_prefix("localhost:") {
+            Some(port) => format!("127.0.0.1:{port}").parse(),
+            None => text.parse::<SocketAddr>(),
+        }
+        .map_err(|_| "it is no address with a port".to_owned())?;
+        if !address.ip().is_loopback() {
+            return Err(format!(
+                "this version has no authentication, so it listens on loopback alone; use 127.0.0.1:{0} or [::1]:{0}, and a proxy that authenticates if others must reach it",
+                address.port()
+            ));
+        }
+        Ok(Self(address))
+    }
+}
+
+/// What is text in configuration, and how to write it where its own error does not say so.
+pub(crate) trait Written: FromStr {
+    const EXAMPLE: Option<&'static str>;
+}
+
+impl Written for GuestPath {
+    const EXAMPLE: Option<&'static str> = None;
+}
+
+impl Written for HttpRule {
+    const EXAMPLE: Option<&'static str> = None;
+}
+
+impl Written for ipnet::IpNet {
+    const EXAMPLE: Option<&'static str> = Some("10.1.0.0/16 or fd00::/8");
+}
+
+impl Written for ListenAddress {
+    const EXAMPLE: Option<&'static str> = Some("127.0.0.1:7433");
+}
+
+/// A value that is text in configuration and is parsed on the way in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Parsed<T>(pub(crate) T);
+
+impl<'de, T> Deserialize<'de> for Parsed<T>
+where
+    T: Written,
+    T::Err: fmt::Display,
+{
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map(Self).map_err(|error| {
+            let example =
+                T::EXAMPLE.map(|example| format!("; write it as {example}")).unwrap_or_default();
+            serde::de::Error::custom(format_args!("\"{}\": {error}{example}", text.escape_debug()))
+        })
+    }
+}
+
+/// What holds where nothing is written, for `config print --effective`.
+pub(crate) fn defaults() -> Vec<(Vec<&'static str>, super::tree::Value)> {
+    use super::tree::Value;
+    let server = ServerSection::default();
+    let log = LogSection::default();
+    vec![
+        (vec!["server", "listen"], Value::Text(server.listen.0.0.to_string())),
+        (vec!["log", "filter"], Value::Text(log.filter)),
+        (vec!["log", "format"], Value::Text("text".to_owned())),
+    ]
+}
