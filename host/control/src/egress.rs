@@ -14,6 +14,12 @@ use rustls::pki_types::CertificateDer;
 pub trait Resolve: Send + Sync + 'static {
     /// All addresses of a name, in the order in which to try them.
     fn resolve<'a>(&'a self, host: &'a str) -> BoxFuture<'a, io::Result<Vec<IpAddr>>>;
+
+    /// The port to connect to where the URL says `port`. Only a script of a test changes it: its
+    /// server cannot have port 443. The address is checked in any case.
+    fn port(&self, _host: &str, port: u16) -> u16 {
+        port
+    }
 }
 
 /// The machine's own resolver.
