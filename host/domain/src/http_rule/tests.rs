@@ -265,7 +265,7 @@ fn a_rule_that_is_not_clear_is_refused_and_says_what_to_write() {
         ("GET http://[0:0::1]/*", "[::1]"),
         ("GET http://[::ffff:127.0.0.1]/*", "127.0.0.1"),
         ("GET http://::1/*", "brackets"),
-        ("GET http://[::1/*", "no host"),
+        ("GET http://[::1/*", "brackets"),
         ("GET https://a.example/a**b", "whole segment"),
         ("GET https://a.example/../x", "\"..\""),
         ("GET https://a.example/%2e%2e/x", "\"..\""),
