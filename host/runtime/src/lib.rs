@@ -4,12 +4,37 @@
 //! [`capability`] -> the door ([`foreshore_domain::ports::Effects`]) and back as a
 //! [`CallReport`]. The crate decides nothing and records nothing: it returns facts.
 
+mod aot_cache;
+mod artifact;
 mod call;
+mod compile;
+mod compile_child;
+mod component;
+mod definitions;
 mod engine;
+mod engine_hash;
 mod error;
+mod imports;
+mod inspect;
+mod json_depth;
+mod load_error;
+mod loader;
+mod registry;
 mod sandbox;
+mod schema;
 
+pub use aot_cache::CacheError;
 pub use call::CallReport;
+pub use compile::{CompileError, Compiler};
+pub use compile_child::compile_child_main;
+pub use component::{Component, Origin};
+pub use definitions::{DefinitionError, Tool};
 pub use engine::EngineConfig;
 pub use error::{EngineError, LinkError};
+pub use inspect::InspectError;
+pub use json_depth::{JSON_DEPTH_MAX, TooDeep, check_json_depth};
+pub use load_error::{LoadError, LoadFailure};
+pub use loader::{Loader, LoaderConfig, LoaderError, Source};
+pub use registry::{Found, NotFound, Refused, Registry, Snapshot};
 pub use sandbox::Sandbox;
+pub use schema::{SchemaError, SchemaViolation};
