@@ -27,10 +27,6 @@ pub enum SchemaError {
         /// Its size.
         size_bytes: usize,
     },
-    /// It points out of itself.
-    #[error(
-        "it refers to \"{reference}\"; only references within the schema (\"#...\") are allowed"
-    )]
     /// It does not describe an object.
     #[error("its type is not \"object\"")]
     NotAnObject,
