@@ -1,39 +1,39 @@
 //! Outgoing HTTP: what is let out, where it may connect, and how much may come back.
+//!
+//! One request is one decision and one connection. In this order: the request's own form
+//! (`target`, `fields`), the rules of the grant, the budget of requests, the addresses behind the
+//! name (`addresses`), the connection to one of exactly those addresses (`connection`), and a
+//! response that is decompressed and bounded while it is read (`response`).
+//!
+//! Deliberately absent, because each has been a hole somewhere: redirects (a 3xx goes to the
+//! guest, whose next request is a new decision), a pool (no connection ever serves a grant it was
+//! not checked for), proxies, and a second look-up between the check and the connection. The
+//! caller records.
+//!
+//! Invariant: no packet goes to an address that the grant does not allow, and what is sent is
+//! rebuilt from what was checked, not copied from what the guest wrote.
 
-use std::io;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use foreshore_domain::call::CallContext;
 use foreshore_domain::effect::{EffectError, HttpRequest, HttpResponse};
-use foreshore_domain::ports::BoxFuture;
 use rustls::pki_types::CertificateDer;
 
-/// Turns a name into addresses.
-pub trait Resolve: Send + Sync + 'static {
-    /// All addresses of a name, in the order in which to try them.
-    fn resolve<'a>(&'a self, host: &'a str) -> BoxFuture<'a, io::Result<Vec<IpAddr>>>;
+pub use self::resolver::{Resolve, SystemResolver};
+use self::target::Target;
+use self::tls::TlsClient;
+pub use self::tls::install_crypto_provider;
 
-    /// The port to connect to where the URL says `port`. Only a script of a test changes it: its
-    /// server cannot have port 443. The address is checked in any case.
-    fn port(&self, _host: &str, port: u16) -> u16 {
-        port
-    }
-}
-
-/// The machine's own resolver.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct SystemResolver;
-
-impl Resolve for SystemResolver {
-    fn resolve<'a>(&'a self, host: &'a str) -> BoxFuture<'a, io::Result<Vec<IpAddr>>> {
-        Box::pin(async move {
-            let found = tokio::net::lookup_host((host, 0)).await?;
-            Ok(found.map(|address| address.ip()).collect())
-        })
-    }
-}
+mod addresses;
+mod connection;
+mod denials;
+mod fields;
+mod request_body;
+mod resolver;
+mod response;
+mod target;
+mod tls;
 
 /// How the host reaches out. A guest can ask for shorter times, never for longer ones.
 #[derive(Clone)]
@@ -53,7 +53,7 @@ pub struct EgressConfig {
 impl Default for EgressConfig {
     fn default() -> Self {
         Self {
-            resolver: Arc::new(SystemResolver),
+            resolver: Arc::new(SystemResolver::default()),
             additional_roots: Vec::new(),
             connect_timeout: Duration::from_secs(5),
             first_byte_timeout: Duration::from_secs(60),
@@ -74,18 +74,15 @@ pub enum EgressError {
     },
 }
 
-/// Makes ring the provider of cryptography. First thing in `main`, and in tests that use TLS.
-pub fn install_crypto_provider() {
-    // An error says that one is installed already, which is what is wanted.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-}
-
 /// The way out.
 pub struct Egress {
     config: EgressConfig,
+    tls: TlsClient,
 }
 
 impl Egress {
+    /// Costs next to nothing: certificates are read when the first TLS connection is made.
+    ///
     /// # Errors
     /// A timeout of zero.
     pub fn new(config: EgressConfig) -> Result<Self, EgressError> {
@@ -98,22 +95,70 @@ impl Egress {
                 return Err(EgressError::ZeroTimeout { setting });
             }
         }
-        Ok(Self { config })
+        let tls = TlsClient::new(config.additional_roots.clone());
+        Ok(Self { config, tls })
     }
 
-    /// Checks a request, sends it and gives back the response.
+    /// Checks a request, sends it and gives back the response once its head is there. Dropping
+    /// the future, or the response, ends the connection.
     ///
     /// # Errors
     /// A denial, which has been added to `call.denials` by then, or what went wrong on the way.
     pub async fn send(
         &self,
-        _call: &Arc<CallContext>,
+        call: &Arc<CallContext>,
         request: HttpRequest,
     ) -> Result<HttpResponse, EffectError> {
-        let _ = &self.config;
-        Err(EffectError::ConnectionFailed {
-            authority: request.uri.to_string(),
-            message: "not there yet".to_owned(),
-        })
+        let HttpRequest { method, uri, headers, body, timeouts } = request;
+        let within = |wanted: Option<Duration>, most: Duration| wanted.unwrap_or(most).min(most);
+
+        let target = Target::checked(call, &method, &uri)?;
+        let headers = fields::checked(call, &target, &uri, headers)?;
+        self.decide(call, &target)?;
+
+        let connect_timeout = within(timeouts.connect, self.config.connect_timeout);
+        let connecting = async {
+            let resolver = &*self.config.resolver;
+            let addresses = addresses::checked(call, &target, resolver).await?;
+            connection::open(call, &target, &addresses, &self.tls).await
+        };
+        let connection = timed("connecting", connect_timeout, connecting).await?;
+
+        let (body, body_failure) =
+            request_body::bounded(body, call.limits.http_request_max_bytes.get());
+        let asked = response::Asked {
+            target: &target,
+            body_failure,
+            between_bytes: within(timeouts.between_bytes, self.config.between_bytes_timeout),
+            max_bytes: call.limits.http_response_max_bytes.get(),
+            fields_max_bytes: call.limits.http_fields_max_bytes.get(),
+        };
+        let first_byte_timeout = within(timeouts.first_byte, self.config.first_byte_timeout);
+        let answering = response::of(connection, target.request(headers, body)?, asked);
+        timed("the first byte", first_byte_timeout, answering).await
     }
+
+    /// The rules, then the budget: what is denied costs none of it.
+    fn decide(&self, call: &CallContext, target: &Target) -> Result<(), EffectError> {
+        let allowed = call.grant.http.as_ref().is_some_and(|grant| {
+            grant.allow.iter().any(|rule| rule.allows(&target.method, &target.url))
+        });
+        if !allowed {
+            return Err(denials::not_granted(call, target));
+        }
+        let max = call.limits.http_requests_max.get();
+        if !call.meter.reserve_http_request(max) {
+            return Err(denials::requests_exhausted(call, target, max));
+        }
+        Ok(())
+    }
+}
+
+async fn timed<T>(
+    what: &'static str,
+    limit: Duration,
+    work: impl Future<Output = Result<T, EffectError>>,
+) -> Result<T, EffectError> {
+    let limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+    tokio::time::timeout(limit, work).await.unwrap_or(Err(EffectError::TimedOut { what, limit_ms }))
 }
