@@ -63,7 +63,7 @@ fn is_dropped(name: &str) -> bool {
             || (entry.ends_with('_') && name.starts_with(*entry))
             || (*entry == "CARGO" && name.starts_with("CARGO_"))
     };
-    DROPPED.iter().any(|entry| matches(entry)) && !KEPT.iter().any(|entry| matches(entry))
+    DROPPED.iter().any(matches) && !KEPT.iter().any(matches)
 }
 
 #[cfg(test)]

@@ -1,7 +1,10 @@
-//! What the binary carries: the components of `components/`, built by this crate's build script.
+//! What the binary carries: the components of `components/`, built by this crate's build script,
+//! and the files of a new project.
 //!
 //! It loads nothing and grants nothing: a shipped component goes through the same constructor as
 //! any other, under the same policy. The limits here are defaults below the operator's.
+
+pub mod project;
 
 use std::sync::LazyLock;
 

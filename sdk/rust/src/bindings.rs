@@ -1,8 +1,8 @@
 //! The contract's types, generated from `wit/`. Not part of the API: what authors need of it is
 //! named in the crate's root.
 //!
-//! `wit/deps` is the repository's contract itself (a symbolic link, which packaging resolves), so
-//! the two cannot drift apart.
+//! The folders of `wit/deps` are the repository's contract itself (symbolic links, which packaging
+//! resolves), so the two cannot drift apart.
 
 #![allow(
     missing_docs,
