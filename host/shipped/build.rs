@@ -30,7 +30,8 @@ fn list_project(sdk: &Path) -> io::Result<()> {
     files.sort();
     let mut list = String::from("&[\n");
     for (path, source) in files {
-        writeln!(list, "    ({path:?}, include_str!({source:?})),").expect("a String takes any text");
+        writeln!(list, "    ({path:?}, include_str!({source:?})),")
+            .expect("a String takes any text");
     }
     list.push(']');
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));

@@ -19,7 +19,10 @@ pub struct ProjectFile {
 pub fn tool(name: &str) -> Result<Vec<ProjectFile>, ProjectNameError> {
     check(name)?;
     let files: &[(&'static str, &str)] = include!(concat!(env!("OUT_DIR"), "/project.rs"));
-    Ok(files.iter().map(|(path, text)| ProjectFile { path, text: filled_in(path, text, name) }).collect())
+    Ok(files
+        .iter()
+        .map(|(path, text)| ProjectFile { path, text: filled_in(path, text, name) })
+        .collect())
 }
 
 fn filled_in(path: &str, text: &str, name: &str) -> String {
@@ -45,12 +48,66 @@ fn check(name: &str) -> Result<(), ProjectNameError> {
 
 /// Keywords, crates that come with the compiler, and the crates that the project depends on.
 const RESERVED: &[&str] = &[
-    "abstract", "alloc", "as", "async", "await", "become", "box", "break", "const", "continue",
-    "core", "crate", "do", "dyn", "else", "enum", "extern", "false", "final", "fn", "for",
-    "foreshore-sdk", "foreshore-sdk-macros", "if", "impl", "in", "let", "loop", "macro", "match",
-    "mod", "move", "mut", "override", "priv", "proc-macro", "proc_macro", "pub", "ref", "return",
-    "schemars", "self", "serde", "static", "std", "struct", "super", "test", "trait", "true", "try",
-    "type", "typeof", "unsafe", "unsized", "use", "virtual", "where", "while", "yield",
+    "abstract",
+    "alloc",
+    "as",
+    "async",
+    "await",
+    "become",
+    "box",
+    "break",
+    "const",
+    "continue",
+    "core",
+    "crate",
+    "do",
+    "dyn",
+    "else",
+    "enum",
+    "extern",
+    "false",
+    "final",
+    "fn",
+    "for",
+    "foreshore-sdk",
+    "foreshore-sdk-macros",
+    "if",
+    "impl",
+    "in",
+    "let",
+    "loop",
+    "macro",
+    "match",
+    "mod",
+    "move",
+    "mut",
+    "override",
+    "priv",
+    "proc-macro",
+    "proc_macro",
+    "pub",
+    "ref",
+    "return",
+    "schemars",
+    "self",
+    "serde",
+    "static",
+    "std",
+    "struct",
+    "super",
+    "test",
+    "trait",
+    "true",
+    "try",
+    "type",
+    "typeof",
+    "unsafe",
+    "unsized",
+    "use",
+    "virtual",
+    "where",
+    "while",
+    "yield",
 ];
 
 /// A name that a new project cannot have.

@@ -14,7 +14,10 @@ fn a_new_project_builds_to_a_component_of_its_name() {
         fs::write(path, file.text).expect("written");
     }
 
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("project");
+    // Where the shipped components were built, so that the crates they share are not built again.
+    let components = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../components");
+    let out = Path::new(env!("OUT_DIR"));
+    let target = foreshore_guest_builder::guest_target_directory(out, &components);
     let built = foreshore_guest_builder::build(folder.path(), &target);
     let built = built.unwrap_or_else(|error| panic!("{error}"));
 
