@@ -34,7 +34,7 @@ pub use error::{EngineError, LinkError};
 pub use inspect::InspectError;
 pub use json_depth::{JSON_DEPTH_MAX, TooDeep, check_json_depth};
 pub use load_error::{LoadError, LoadFailure};
-pub use loader::{Loader, LoaderConfig, LoaderError, Source};
+pub use loader::{Loader, LoaderConfig, LoaderError, Source, examine};
 pub use registry::{Found, NotFound, Refused, Registry, Snapshot};
 pub use sandbox::Sandbox;
 pub use schema::{SchemaError, SchemaViolation};

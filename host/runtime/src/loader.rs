@@ -267,6 +267,27 @@ impl Loader {
     }
 }
 
+/// What can be said of a component without a host: its name, and what is in it, with the
+/// verdicts that these policies give its imports. Nothing is compiled.
+///
+/// # Errors
+/// Bytes that are not a component, or one beyond the caps; a component without a name.
+pub fn examine(
+    source: &Source,
+    config: &LoaderConfig,
+    policies: &Policies,
+) -> Result<(ComponentRef, Inspection), LoadError> {
+    let caps = Caps {
+        component_max_bytes: config.component_max_bytes,
+        functions_max: config.functions_max,
+        function_max_bytes: config.function_max_bytes,
+    };
+    let mut inspection = inspect::inspect(&source.bytes, Digest::of(&source.bytes), &caps)?;
+    let reference = reference(&inspection, source)?;
+    inspect::judge(&mut inspection, &reference.name, &policies.of(&reference).grant);
+    Ok((reference, inspection))
+}
+
 fn check(config: &LoaderConfig) -> Result<(), LoaderError> {
     let settings = [
         ("component_max_bytes", config.component_max_bytes),
