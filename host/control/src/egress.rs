@@ -99,6 +99,16 @@ impl Egress {
         Ok(Self { config, tls })
     }
 
+    /// Policy alone, and nothing is sent or used up: whether the request is one that a rule lets
+    /// out. The door asks before it writes down the intent of a request that changes something;
+    /// [`Self::send`] asks again, and looks at the addresses too.
+    ///
+    /// # Errors
+    /// A denial, which has been added to `call.denials` by then.
+    pub fn check(&self, call: &CallContext, request: &HttpRequest) -> Result<(), EffectError> {
+        allowed(call, &Target::checked(call, &request.method, &request.uri)?)
+    }
+
     /// Checks a request, sends it and gives back the response once its head is there. Dropping
     /// the future, or the response, ends the connection.
     ///
@@ -114,7 +124,8 @@ impl Egress {
 
         let target = Target::checked(call, &method, &uri)?;
         let headers = fields::checked(call, &target, &uri, headers)?;
-        self.decide(call, &target)?;
+        allowed(call, &target)?;
+        reserved(call, &target)?;
 
         let connect_timeout = within(timeouts.connect, self.config.connect_timeout);
         let connecting = async {
@@ -137,20 +148,23 @@ impl Egress {
         let answering = response::of(connection, target.request(headers, body)?, asked);
         timed("the first byte", first_byte_timeout, answering).await
     }
+}
 
-    /// The rules, then the budget: what is denied costs none of it.
-    fn decide(&self, call: &CallContext, target: &Target) -> Result<(), EffectError> {
-        let allowed = call.grant.http.as_ref().is_some_and(|grant| {
-            grant.allow.iter().any(|rule| rule.allows(&target.method, &target.url))
-        });
-        if !allowed {
-            return Err(denials::not_granted(call, target));
-        }
-        let max = call.limits.http_requests_max.get();
-        if !call.meter.reserve_http_request(max) {
-            return Err(denials::requests_exhausted(call, target, max));
-        }
+/// The rules of the grant.
+fn allowed(call: &CallContext, target: &Target) -> Result<(), EffectError> {
+    let allowed = call.grant.http.as_ref().is_some_and(|grant| {
+        grant.allow.iter().any(|rule| rule.allows(&target.method, &target.url))
+    });
+    if allowed { Ok(()) } else { Err(denials::not_granted(call, target)) }
+}
+
+/// The budget of requests; asked after the rules, so that what is denied costs none of it.
+fn reserved(call: &CallContext, target: &Target) -> Result<(), EffectError> {
+    let max = call.limits.http_requests_max.get();
+    if call.meter.reserve_http_request(max) {
         Ok(())
+    } else {
+        Err(denials::requests_exhausted(call, target, max))
     }
 }
 

@@ -1,3 +1,38 @@
 //! Use cases: the only crate that decides and records.
+//!
+//! There is one path to a guest ([`Control::invoke`]) and one door out of it ([`Door`]). All
+//! that either decides goes into the journal. Deliberately absent: HTTP to callers, the command
+//! line, and the names of wasmtime and redb.
+#![forbid(unsafe_code)]
 
+mod admission;
+mod arguments;
+mod catalog;
+mod clock;
+mod components;
+mod control;
+mod directory;
+mod effects;
 pub mod egress;
+mod error;
+mod intents;
+mod invoke;
+mod record;
+mod summary;
+mod watch;
+
+pub use admission::{ConcurrencyConfig, Permit};
+pub use components::Selection;
+pub use control::{Control, ControlConfig, Drained, JournalPlace};
+pub use effects::Door;
+pub use error::{PutError, RemoveError, StartError};
+pub use invoke::Invocation;
+pub use summary::{Check, ComponentState, ComponentSummary, Readiness, ToolSummary};
+
+// What the configuration is made of, so that whoever starts a host needs no other crate.
+pub use egress::EgressConfig;
+pub use foreshore_runtime::{
+    Compiler, Component, EngineConfig, LoadError, LoadFailure, LoaderConfig, Origin, Source,
+    compile_child_main,
+};
+pub use foreshore_store::{Journal, JournalConfig};

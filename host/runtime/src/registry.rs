@@ -118,6 +118,14 @@ impl Registry {
         });
     }
 
+    /// Forgets why a file was refused: it is gone, or holds something else now.
+    pub fn forget_refusal(&self, origin: &Origin) {
+        let is_known = self.snapshot().refused.iter().any(|r| same_file(&r.origin, origin));
+        if is_known {
+            self.change(|next| next.refused.retain(|r| !same_file(&r.origin, origin)));
+        }
+    }
+
     /// Takes out one version, or all; also the refusals of that name.
     pub fn remove(&self, name: &str, version: Option<&Version>) -> Vec<Component> {
         self.change(|next| {

@@ -120,7 +120,11 @@ impl Journal {
         Self::start(Path::new(":memory:"), Arc::new(open), config)
     }
 
-    fn start(path: &Path, open: Opener, config: &JournalConfig) -> Result<Self, OpenError> {
+    pub(crate) fn start(
+        path: &Path,
+        open: Opener,
+        config: &JournalConfig,
+    ) -> Result<Self, OpenError> {
         let table = FrameTable::new(open().map_err(|error| not_opened(path, error))?);
         let tip = table.tip().map_err(|error| not_verified(path, error))?;
         let queue = Queue::new(config.soon_max, config.soon_delay);

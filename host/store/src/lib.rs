@@ -11,6 +11,8 @@ mod frame;
 mod journal;
 mod queue;
 mod table;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use error::{AppendError, CorruptError, OpenError, ReadError};

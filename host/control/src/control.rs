@@ -1,0 +1,352 @@
+//! The host: its parts put together, started, asked and brought down in order.
+//!
+//! The order of the start is that of who needs whom: journal, door, sandbox, loader, components,
+//! watcher. The order of the end is the reverse, and the journal is last, so that everything that
+//! ends can still be recorded. Every task is in one tracker, which a drain waits for.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use foreshore_domain::call::CallError;
+use foreshore_domain::component::{ComponentRef, Inspection, ToolName};
+use foreshore_domain::event::EventKind;
+use foreshore_domain::id::CallId;
+use foreshore_domain::limits::Limits;
+use foreshore_domain::outcome::{CallFailure, Outcome};
+use foreshore_domain::policy::Policies;
+use foreshore_runtime::{
+    Component, EngineConfig, InspectError, LoadFailure, Loader, LoaderConfig, Sandbox, Source,
+};
+use foreshore_store::{Health, Journal, JournalConfig};
+use semver::Version;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::admission::{Admission, ConcurrencyConfig, Permit};
+use crate::clock;
+use crate::components::{Components, Selection};
+use crate::directory::Directory;
+use crate::effects::Door;
+use crate::egress::{Egress, EgressConfig};
+use crate::error::{PutError, RemoveError, StartError};
+use crate::invoke::{Invocation, Invoker, failure};
+use crate::record::Recorder;
+use crate::summary::{Check, ComponentSummary, Readiness, ToolSummary};
+use crate::watch::Watch;
+
+/// What a host is made of.
+pub struct ControlConfig {
+    /// The sandbox.
+    pub engine: EngineConfig,
+    /// What a component may be.
+    pub loader: LoaderConfig,
+    /// What each component may touch and use.
+    pub policies: Policies,
+    /// Where the journal is.
+    pub journal: JournalPlace,
+    /// Where components are looked for and kept; made if it is missing.
+    pub components_directory: Option<PathBuf>,
+    /// Components that come with the binary.
+    pub embedded: Vec<Source>,
+    /// Which components are loaded at start.
+    pub selection: Selection,
+    /// How many calls at once.
+    pub concurrency: ConcurrencyConfig,
+    /// How to reach out.
+    pub egress: EgressConfig,
+    /// Take up what changes in the components directory.
+    pub watch: bool,
+}
+
+impl ControlConfig {
+    /// Defaults, no grants, no components, and a journal in memory.
+    pub fn new(loader: LoaderConfig) -> Self {
+        Self {
+            engine: EngineConfig::default(),
+            loader,
+            policies: Policies::default(),
+            journal: JournalPlace::InMemory,
+            components_directory: None,
+            embedded: Vec::new(),
+            selection: Selection::All,
+            concurrency: ConcurrencyConfig::default(),
+            egress: EgressConfig::default(),
+            watch: false,
+        }
+    }
+}
+
+/// Where the journal is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JournalPlace {
+    /// Nowhere: gone with the process.
+    InMemory,
+    /// In this file.
+    File(PathBuf),
+}
+
+/// How a drain ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drained {
+    /// Every call that was accepted ended.
+    Completely,
+    /// Patience ran out first.
+    Partly {
+        /// Calls and tasks that were still running.
+        running: usize,
+    },
+}
+
+/// The host. See the module.
+pub struct Control {
+    admission: Admission,
+    invoker: Invoker,
+    components: Arc<Components>,
+    journal: Journal,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Control {
+    /// Puts a host together and loads its components. A component that does not load does not
+    /// keep it from starting: it is shown as refused.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start(config: ControlConfig) -> Result<Arc<Self>, StartError> {
+        check(&config.concurrency)?;
+        let journal = match &config.journal {
+            JournalPlace::InMemory => Journal::in_memory(&JournalConfig::default())?,
+            JournalPlace::File(path) => Journal::open(path, &JournalConfig::default())?,
+        };
+        let recorder = Recorder::new(journal.clone());
+        recorder.host(EventKind::HostStarted).await?;
+
+        let door = Arc::new(Door::new(Egress::new(config.egress)?, recorder.clone()));
+        let sandbox = Sandbox::new(&config.engine, door.clone())?;
+        let component_max_bytes = config.loader.component_max_bytes;
+        let loader = Loader::new(sandbox, config.loader)?;
+        let directory = match &config.components_directory {
+            None => None,
+            Some(path) => Some(Directory::open(path).map_err(|e| unusable(path, e))?),
+        };
+        // Before the first look, so that no change falls between the two.
+        let watch = match directory.as_ref().filter(|_| config.watch) {
+            None => None,
+            Some(directory) => Some(Watch::new(directory)?),
+        };
+        let components = Arc::new(Components::new(
+            loader,
+            config.policies,
+            recorder.clone(),
+            directory,
+            component_max_bytes,
+        ));
+        components.load_all(config.embedded, &config.selection).await.map_err(|error| {
+            unusable(&config.components_directory.clone().unwrap_or_default(), error)
+        })?;
+
+        let tasks = TaskTracker::new();
+        let stop = CancellationToken::new();
+        if let Some(watch) = watch {
+            tasks.spawn(watch.run(Arc::clone(&components), stop.clone()));
+        }
+        let admission = Admission::new(config.concurrency, tasks.clone());
+        let invoker = Invoker { door, recorder, tasks: tasks.clone() };
+        Ok(Arc::new(Self { admission, invoker, components, journal, tasks, stop }))
+    }
+
+    /// Lets a call in, now or within `queue_wait_max`. To be asked before any work is done for
+    /// the call; the permit goes to [`Self::invoke_with`].
+    ///
+    /// # Errors
+    /// [`CallError::Overloaded`], [`CallError::ShuttingDown`].
+    pub async fn admit(&self) -> Result<Permit, CallError> {
+        self.admission.admit().await
+    }
+
+    /// Makes a call: the one path to a guest. If the returned future is dropped, a read-only
+    /// call is stopped, and any other runs on to its end.
+    ///
+    /// # Errors
+    /// [`CallFailure`].
+    pub async fn invoke(&self, invocation: Invocation) -> Result<Outcome, Box<CallFailure>> {
+        match self.admit().await {
+            Ok(permit) => self.invoke_with(permit, invocation).await,
+            Err(error) => Err(failure(CallId::new(clock::now_unix_ms()), error)),
+        }
+    }
+
+    /// As [`Self::invoke`], for a call that has been let in.
+    ///
+    /// # Errors
+    /// [`CallFailure`].
+    pub async fn invoke_with(
+        &self,
+        permit: Permit,
+        invocation: Invocation,
+    ) -> Result<Outcome, Box<CallFailure>> {
+        let snapshot = self.components.registry().snapshot();
+        self.invoker.invoke(permit, &snapshot, invocation).await
+    }
+
+    /// All tools, by component and version, in the order of each component.
+    pub fn tools(&self) -> Vec<ToolSummary> {
+        let snapshot = self.components.registry().snapshot();
+        snapshot
+            .components()
+            .flat_map(|component| component.tools().iter().map(move |tool| (component, tool)))
+            .map(|(component, tool)| ToolSummary::new(&snapshot, component, tool))
+            .collect()
+    }
+
+    /// One tool.
+    ///
+    /// # Errors
+    /// [`CallError::UnknownTool`], [`CallError::Denied`], [`CallError::Refused`]: as a call of
+    /// it would answer.
+    pub fn tool(&self, name: &ToolName) -> Result<ToolSummary, CallError> {
+        let snapshot = self.components.registry().snapshot();
+        let found = snapshot.find(name).map_err(|error| Invoker::not_found(name, error))?;
+        Ok(ToolSummary::new(&snapshot, found.component(), found.tool()))
+    }
+
+    /// All components: those that can be called, then those that were refused, with the reason.
+    pub fn components(&self) -> Vec<ComponentSummary> {
+        let snapshot = self.components.registry().snapshot();
+        let loaded = snapshot.components().map(ComponentSummary::loaded);
+        loaded.chain(snapshot.refused().map(|r| ComponentSummary::refused(r))).collect()
+    }
+
+    /// Grows with each change of components; what is derived from them holds until it does.
+    pub fn generation(&self) -> u64 {
+        self.components.registry().snapshot().generation()
+    }
+
+    /// Loads a component, keeps it in the components directory, and serves it: every call that
+    /// begins after this returned runs it. `name` is `NAME` or `NAME@VERSION`; the latter
+    /// overrides what the component says of itself.
+    ///
+    /// # Errors
+    /// [`PutError`]; what was served before is served still.
+    pub async fn put_component(
+        &self,
+        bytes: Bytes,
+        name: Option<&str>,
+    ) -> Result<ComponentRef, PutError> {
+        if self.admission.is_closed() {
+            return Err(PutError::ShuttingDown);
+        }
+        let _token = self.tasks.token();
+        self.components.put(bytes, name).await
+    }
+
+    /// Removes a component from the components directory, in one version or in all. Calls that
+    /// run go on; none begins after this returned. A component of the same name and version that
+    /// is built in is served again.
+    ///
+    /// # Errors
+    /// [`RemoveError`].
+    pub async fn remove_component(
+        &self,
+        name: &str,
+        version: Option<&Version>,
+    ) -> Result<Vec<ComponentRef>, RemoveError> {
+        if self.admission.is_closed() {
+            return Err(RemoveError::ShuttingDown);
+        }
+        let _token = self.tasks.token();
+        self.components.remove(name, version).await
+    }
+
+    /// Loads a component without serving it: says whether this host would, and if not, why.
+    ///
+    /// # Errors
+    /// [`LoadFailure`].
+    pub async fn try_load(&self, source: Source) -> Result<Component, LoadFailure> {
+        self.components.load(source).await
+    }
+
+    /// What can be said of a component without compiling or running it.
+    ///
+    /// # Errors
+    /// [`InspectError`].
+    pub fn inspect(&self, bytes: &[u8]) -> Result<Inspection, InspectError> {
+        self.components.loader().inspect(bytes)
+    }
+
+    /// The limits of a component that no policy names.
+    pub fn limits(&self) -> Limits {
+        *self.components.policies().default_limits()
+    }
+
+    /// What each component may touch and use.
+    pub fn policies(&self) -> &Policies {
+        self.components.policies()
+    }
+
+    /// The journal, to read.
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// Whether calls can be taken. A journal that is out of order is in the way: nothing with a
+    /// side effect would run. A refused component or a full house is not.
+    pub fn readiness(&self) -> Readiness {
+        let snapshot = self.components.registry().snapshot();
+        let (loaded, refused) = (snapshot.components().count(), snapshot.refused().count());
+        let (journal_ok, journal) = match self.journal.health() {
+            Health::Open => (true, format!("open, {} events", self.journal.tip().seq)),
+            Health::Failed { message } => (false, format!("being re-opened: {message}")),
+            Health::Closed => (false, "closed".to_owned()),
+        };
+        let is_draining = self.admission.is_closed();
+        let capacity = if self.admission.is_full() { "every slot is taken" } else { "free" };
+        let check = |name, is_ok, message| Check { name, is_ok, message };
+        Readiness {
+            checks: vec![
+                check("journal", journal_ok, journal),
+                check("components", true, format!("{loaded} loaded, {refused} refused")),
+                check("capacity", true, capacity.to_owned()),
+                check(
+                    "drain",
+                    !is_draining,
+                    if is_draining { "draining" } else { "no" }.to_owned(),
+                ),
+            ],
+        }
+    }
+
+    /// Takes no new call, waits for those that run, and closes the journal. Another drain waits
+    /// for the same end.
+    pub async fn drain(&self, patience: Duration) -> Drained {
+        self.admission.close();
+        self.stop.cancel();
+        self.tasks.close();
+        let drained = match tokio::time::timeout(patience, self.tasks.wait()).await {
+            Ok(()) => Drained::Completely,
+            Err(_) => Drained::Partly { running: self.tasks.len() },
+        };
+        if let Err(error) = self.invoker.recorder.host(EventKind::HostStopped).await {
+            tracing::warn!(%error, "the end of the host was not recorded");
+        }
+        self.journal.clone().close().await;
+        drained
+    }
+}
+
+fn check(config: &ConcurrencyConfig) -> Result<(), StartError> {
+    let zero = |setting| Err(StartError::Zero { setting });
+    match config {
+        ConcurrencyConfig { calls_max: 0, .. } => zero("calls_max"),
+        ConcurrencyConfig { queue_max: 0, .. } => zero("queue_max"),
+        config if config.queue_wait_max.is_zero() => zero("queue_wait_max_ms"),
+        _ => Ok(()),
+    }
+}
+
+fn unusable(directory: &std::path::Path, source: std::io::Error) -> StartError {
+    StartError::Directory { directory: directory.to_owned(), source }
+}

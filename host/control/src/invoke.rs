@@ -1,0 +1,342 @@
+//! The one path to a guest: whoever asks (HTTP, command line, a test), a call goes through here.
+//!
+//! > admit -> resolve -> lower limits -> check arguments -> record -> run -> record -> answer
+//!
+//! If the caller goes away, what is read-only is stopped where it is, and anything else runs on
+//! to its end in a task that a drain waits for: a side effect is never cut in half because a
+//! socket closed. Invariants: no guest runs without all limits, and every call of which a guest
+//! has run leaves a `call.completed`, however it ended.
+
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use bytes::Bytes;
+use foreshore_domain::call::{CallContext, CallError, Denials, Meter, Observer};
+use foreshore_domain::component::ToolName;
+use foreshore_domain::denial::Denial;
+use foreshore_domain::id::CallId;
+use foreshore_domain::limits::LimitsPatch;
+use foreshore_domain::outcome::{CallFailure, Content, Logs, Outcome, ToolResult, Usage};
+use foreshore_runtime::{CallReport, Found, LoadError, NotFound, Snapshot};
+use tokio_util::task::TaskTracker;
+
+use crate::admission::Permit;
+use crate::arguments;
+use crate::clock;
+use crate::effects::Door;
+use crate::record::{CallFacts, Recorder};
+
+/// A call to be made.
+pub struct Invocation {
+    /// Which tool.
+    pub tool: ToolName,
+    /// A JSON object in UTF-8; empty means `{}`.
+    pub arguments: Bytes,
+    /// Limits to lower; a value above the operator's changes nothing.
+    pub limits: LimitsPatch,
+    /// Who watches, if anybody.
+    pub observer: Option<Arc<dyn Observer>>,
+}
+
+impl Invocation {
+    /// A call with the operator's limits that nobody watches.
+    pub fn new(tool: ToolName, arguments: impl Into<Bytes>) -> Self {
+        Self { tool, arguments: arguments.into(), limits: LimitsPatch::default(), observer: None }
+    }
+}
+
+/// What every call needs of the host.
+pub(crate) struct Invoker {
+    pub(crate) door: Arc<Door>,
+    pub(crate) recorder: Recorder,
+    pub(crate) tasks: TaskTracker,
+}
+
+impl Invoker {
+    pub(crate) async fn invoke(
+        &self,
+        permit: Permit,
+        snapshot: &Snapshot,
+        invocation: Invocation,
+    ) -> Result<Outcome, Box<CallFailure>> {
+        let call_id = CallId::new(clock::now_unix_ms());
+        let run =
+            self.prepare(call_id, snapshot, invocation).map_err(|error| failure(call_id, error))?;
+        if run.context.hints.read_only {
+            let outcome = run.run().await;
+            drop(permit);
+            return outcome;
+        }
+        let task = self.tasks.spawn(async move {
+            let outcome = run.run().await;
+            drop(permit);
+            outcome
+        });
+        task.await.unwrap_or_else(|error| {
+            let message = format!("the task of the call ended early: {error}");
+            Err(failure(call_id, CallError::Host { message }))
+        })
+    }
+
+    /// Everything that can be said before a guest runs.
+    fn prepare(
+        &self,
+        call_id: CallId,
+        snapshot: &Snapshot,
+        invocation: Invocation,
+    ) -> Result<Run, CallError> {
+        let found = self.resolve(call_id, snapshot, &invocation.tool)?;
+        let (component, tool) = (found.component(), found.tool());
+        let invalid = |pointer: String, message: String| CallError::InvalidArguments {
+            tool: invocation.tool.to_string(),
+            pointer,
+            message,
+        };
+        let policy = component.policy();
+        let limits = policy
+            .limits
+            .lowered(&invocation.limits)
+            .map_err(|error| invalid(String::new(), error.to_string()))?;
+        let (_, value) = arguments::parse(&tool.name, &invocation.arguments)?;
+        tool.check_arguments(&value)
+            .map_err(|violation| invalid(violation.pointer, violation.message))?;
+        let context = Arc::new(CallContext {
+            call_id,
+            component: component.reference().clone(),
+            digest: component.digest(),
+            tool: Arc::clone(&tool.name),
+            hints: tool.definition.hints,
+            grant: Arc::clone(&policy.grant),
+            limits,
+            observer: invocation.observer,
+            meter: Meter::default(),
+            denials: Denials::default(),
+        });
+        let ending = Ending {
+            door: Arc::clone(&self.door),
+            recorder: self.recorder.clone(),
+            context: Arc::clone(&context),
+            started: false,
+        };
+        Ok(Run { found, context, arguments: invocation.arguments, ending })
+    }
+
+    fn resolve(
+        &self,
+        call_id: CallId,
+        snapshot: &Snapshot,
+        name: &ToolName,
+    ) -> Result<Found, CallError> {
+        snapshot.find(name).map_err(|not_found| {
+            let refused = not_found.refused.clone();
+            let error = Self::not_found(name, not_found);
+            if let (CallError::Denied(denial), Some(refused)) = (&error, refused)
+                && let Some(component) = &refused.reference
+            {
+                self.recorder.denied(call_id, component, denial.clone());
+            }
+            error
+        })
+    }
+
+    /// Why a name leads to no tool.
+    pub(crate) fn not_found(name: &ToolName, not_found: NotFound) -> CallError {
+        let Some(refused) = not_found.refused else {
+            return CallError::UnknownTool {
+                tool: name.to_string(),
+                suggestion: not_found.suggestion,
+            };
+        };
+        match &*refused.error {
+            LoadError::Denied(denial) => denial.clone().into(),
+            error => CallError::Refused {
+                message: format!("component \"{}\" was not loaded: {error}", name.component),
+            },
+        }
+    }
+}
+
+/// One call that may run. Owns all that it needs, so that it can outlive whoever asked.
+struct Run {
+    found: Found,
+    context: Arc<CallContext>,
+    arguments: Bytes,
+    ending: Ending,
+}
+
+impl Run {
+    async fn run(self) -> Result<Outcome, Box<CallFailure>> {
+        let Self { found, context, arguments, mut ending } = self;
+        let call_id = context.call_id;
+        if !context.hints.read_only {
+            ending.recorder.call_started(&CallFacts::of(&context)).await.map_err(|error| {
+                let message = format!("not run, because it could not be recorded: {error}");
+                failure(call_id, CallError::Host { message })
+            })?;
+        }
+        ending.started = true;
+        let text = arguments::text(&arguments).unwrap_or_default();
+        let call = found.component().call(Arc::clone(&context), found.tool(), text);
+        let report = caught(call).await.unwrap_or_else(panicked);
+        let CallReport { result, usage, logs } = report;
+        let (code, result) = map(result);
+        let denials = ending.finish(code, usage, result.as_ref().err()).await.map_err(|error| {
+            let message = format!("it ran, but that could not be recorded: {error}");
+            Box::new(CallFailure {
+                call_id,
+                error: CallError::Host { message },
+                usage,
+                logs: Logs::default(),
+            })
+        })?;
+        match result {
+            Ok(result) => Ok(Outcome {
+                call_id,
+                component: context.component.clone(),
+                result,
+                usage,
+                denials,
+                logs,
+            }),
+            Err(error) => Err(Box::new(CallFailure { call_id, error, usage, logs })),
+        }
+    }
+}
+
+/// Sees to it that a call that began is recorded once, even if its future is dropped.
+struct Ending {
+    door: Arc<Door>,
+    recorder: Recorder,
+    context: Arc<CallContext>,
+    /// A guest may have run, and the end has not been recorded.
+    started: bool,
+}
+
+impl Ending {
+    /// Records the denials and the end of the call; gives back the denials.
+    async fn finish(
+        mut self,
+        code: &'static str,
+        usage: Usage,
+        error: Option<&CallError>,
+    ) -> Result<Vec<Denial>, foreshore_store::AppendError> {
+        self.started = false;
+        let denials = self.record_denials(error);
+        let facts = CallFacts::of(&self.context);
+        if self.context.hints.read_only {
+            self.recorder.call_completed_soon(facts, code, usage);
+        } else {
+            self.recorder.call_completed(&facts, code, usage).await?;
+        }
+        Ok(denials)
+    }
+
+    /// All that the caller is told was denied is recorded as denied: the list of the call, and
+    /// the error it ends with if that is not in the list.
+    fn record_denials(&self, error: Option<&CallError>) -> Vec<Denial> {
+        let denials = self.context.denials.take();
+        for denial in &denials {
+            self.recorder.denied(self.context.call_id, &self.context.component, denial.clone());
+        }
+        if let Some(CallError::Denied(denial)) = error
+            && !denials.contains(denial)
+        {
+            self.recorder.denied(self.context.call_id, &self.context.component, denial.clone());
+        }
+        denials
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.door.call_ended(self.context.call_id);
+        if self.started {
+            self.record_denials(None);
+            let usage =
+                Usage { egress_bytes: self.context.meter.egress_bytes(), ..Usage::default() };
+            let facts = CallFacts::of(&self.context);
+            self.recorder.call_completed_soon(facts, CallError::Cancelled.code(), usage);
+        }
+    }
+}
+
+/// The code that is recorded, and what the caller gets. A crash of the tool is the tool's own
+/// failure, told in words that a model or a person can act on.
+fn map(result: Result<ToolResult, CallError>) -> (&'static str, Result<ToolResult, CallError>) {
+    match result {
+        Ok(result) if result.is_error => ("tool_error", Ok(result)),
+        Ok(result) => ("ok", Ok(result)),
+        Err(error @ CallError::Trap { .. }) => {
+            let text = format!("the tool crashed and was stopped: {error}");
+            let result =
+                ToolResult { is_error: true, content: vec![Content::text(text)], structured: None };
+            (error.code(), Ok(result))
+        }
+        Err(error) => (error.code(), Err(error)),
+    }
+}
+
+/// Runs a future; `Err` if it panicked, which ends this call and not the host.
+async fn caught<F: Future>(future: F) -> Result<F::Output, ()> {
+    let mut future = pin!(future);
+    poll_fn(|context| {
+        // What the future held is dropped and never looked at again.
+        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
+            Err(_) => Poll::Ready(Err(())),
+        }
+    })
+    .await
+}
+
+fn panicked((): ()) -> CallReport {
+    CallReport {
+        result: Err(CallError::Host { message: "the host panicked in this call".to_owned() }),
+        usage: Usage::default(),
+        logs: Logs::default(),
+    }
+}
+
+/// A call of which no guest has run.
+pub(crate) fn failure(call_id: CallId, error: CallError) -> Box<CallFailure> {
+    Box::new(CallFailure { call_id, error, usage: Usage::default(), logs: Logs::default() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_caught_and_becomes_the_hosts_fault() {
+        let report = caught(async {
+            tokio::task::yield_now().await;
+            panic!("in a poll");
+        })
+        .await
+        .unwrap_or_else(panicked);
+        assert!(matches!(report.result, Err(CallError::Host { .. })));
+        assert_eq!(caught(async { 7 }).await, Ok(7));
+    }
+
+    #[test]
+    fn a_crash_is_the_tools_failure_and_not_the_hosts() {
+        let component = foreshore_domain::component::ComponentRef::new(
+            "rogue",
+            "1.0.0".parse().expect("a version"),
+        )
+        .expect("a name");
+        let trap = CallError::Trap { component, message: "unreachable".to_owned() };
+        let (code, result) = map(Err(trap));
+        let result = result.expect("an outcome");
+        assert_eq!(code, "guest_trapped");
+        assert!(result.is_error);
+        let foreshore_domain::outcome::ContentBody::Text(text) = &result.content[0].body else {
+            panic!("a text");
+        };
+        assert!(text.contains("crashed") && text.contains("unreachable"), "{text}");
+    }
+}
