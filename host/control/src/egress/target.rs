@@ -93,8 +93,14 @@ fn read(method: &Method, uri: &Uri) -> Result<Target, String> {
     if authority.contains(['/', '\\', '?', '#']) || !path.starts_with(['/', '?']) {
         return Err("its host cannot be told from its path".to_owned());
     }
-    let url = Url::parse(&format!("{scheme}://{authority}{path}"))
+    let mut url = Url::parse(&format!("{scheme}://{authority}{path}"))
         .map_err(|error| format!("it is no URL: {error}"))?;
+    // The system dials `[::ffff:127.0.0.1]` as 127.0.0.1, so that is what the rules are asked.
+    if let Some(Host::Ipv6(address)) = url.host()
+        && let Some(mapped) = address.to_ipv4_mapped()
+    {
+        url.set_ip_host(mapped.into()).map_err(|()| "it is no URL".to_owned())?;
+    }
     if let Some(refusal) = refused_path(&url) {
         return Err(refusal.to_string());
     }
