@@ -6,22 +6,31 @@
 
 mod aot_cache;
 mod artifact;
+mod bindings;
 mod call;
+mod capability;
 mod compile;
 mod compile_child;
 mod component;
 mod definitions;
+mod ending;
 mod engine;
 mod engine_hash;
 mod error;
 mod imports;
 mod inspect;
 mod json_depth;
+mod limiter;
 mod load_error;
 mod loader;
 mod registry;
+mod result;
 mod sandbox;
+mod scheduler;
 mod schema;
+mod state;
+#[cfg(test)]
+mod tests;
 
 pub use aot_cache::CacheError;
 pub use call::CallReport;

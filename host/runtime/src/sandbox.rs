@@ -1,37 +1,70 @@
 //! What all components share, and a component linked to it.
+//!
+//! Everything that does not depend on a call is done here, once: the engine, one linker per
+//! need, the typed exports of a component, its mounts.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use foreshore_domain::call::{CallContext, CallError};
-use foreshore_domain::component::{ComponentRef, ToolDefinition};
+use foreshore_domain::call::{CallContext, CallError, Denials, Meter};
+use foreshore_domain::component::{ComponentRef, ToolDefinition, ToolHints};
+use foreshore_domain::denial::{Denial, DenialCode};
+use foreshore_domain::effect::{Effect, EffectError, EffectOutcome};
 use foreshore_domain::grant::Grant;
-use foreshore_domain::id::Digest;
+use foreshore_domain::id::{CallId, Digest};
 use foreshore_domain::limits::Limits;
-use foreshore_domain::ports::Effects;
+use foreshore_domain::ports::{BoxFuture, Effects};
 use wasmtime::Engine;
-use wasmtime::component::Component;
+use wasmtime::component::{Component, Linker};
 
-use crate::call::CallReport;
-use crate::engine::EngineConfig;
+use crate::bindings::ToolComponentPre;
+use crate::call::{self, CallReport, Run};
+use crate::capability::filesystem::{MountTable, Mounts};
+use crate::capability::{
+    clock, config, filesystem, http, io, log, progress, random, sockets, stdio,
+};
+use crate::engine::{EngineConfig, new_engine};
 use crate::error::{EngineError, LinkError};
+use crate::result;
+use crate::scheduler::Scheduler;
+use crate::state::{CallScope, State};
 
 /// Everything that all components share. Cheap to clone.
 #[derive(Clone)]
-pub struct Sandbox {
+pub struct Sandbox(Arc<Shared>);
+
+struct Shared {
     engine: Engine,
+    linkers: Linkers,
+    scheduler: Scheduler,
+    effects: Arc<dyn Effects>,
+    mounts: MountTable,
+    config: EngineConfig,
 }
 
 impl Sandbox {
+    /// A sandbox whose guests reach the world through `effects`.
+    ///
     /// # Errors
     /// A setting out of range, or a machine that does not give the pool its address space.
     pub fn new(config: &EngineConfig, effects: Arc<dyn Effects>) -> Result<Self, EngineError> {
-        let _ = effects;
-        Ok(Self { engine: crate::engine::new_engine(config)? })
+        let engine = new_engine(config)?;
+        let linkers = Linkers::new(&engine)
+            .map_err(|error| EngineError::Link { message: format!("{error:#}") })?;
+        let first_slice = Duration::from_millis(config.first_slice_ms);
+        Ok(Self(Arc::new(Shared {
+            engine,
+            linkers,
+            scheduler: Scheduler::new(config.heavy_permits, first_slice),
+            effects,
+            mounts: MountTable::default(),
+            config: config.clone(),
+        })))
     }
 
     /// The engine, for the loader to deserialize artifacts in.
     pub fn engine(&self) -> &Engine {
-        &self.engine
+        &self.0.engine
     }
 
     /// Whether the pool can hold to these limits; to be asked before a component is loaded.
@@ -39,7 +72,25 @@ impl Sandbox {
     /// # Errors
     /// [`LinkError::Ceiling`].
     pub fn check_limits(&self, limits: &Limits) -> Result<(), LinkError> {
-        let _ = limits;
+        let config = &self.0.config;
+        for (limit, value, setting, ceiling) in [
+            (
+                "memory_max_bytes",
+                limits.memory_max_bytes.get(),
+                "memory_ceiling_bytes",
+                config.memory_ceiling_bytes,
+            ),
+            (
+                "table_elements_max",
+                limits.table_elements_max.get(),
+                "table_elements_ceiling",
+                config.table_elements_ceiling,
+            ),
+        ] {
+            if value > ceiling {
+                return Err(LinkError::Ceiling { limit, value, setting, ceiling });
+            }
+        }
         Ok(())
     }
 
@@ -52,13 +103,66 @@ impl Sandbox {
         component: &Component,
         grant: &Arc<Grant>,
     ) -> Result<Linked, LinkError> {
-        let _ = (component, grant);
-        unimplemented!()
+        let does_not_fit =
+            |error: wasmtime::Error| LinkError::Interface { message: format!("{error:#}") };
+        let linker = self.0.linkers.of(grant);
+        let pre = linker
+            .instantiate_pre(component)
+            .and_then(ToolComponentPre::new)
+            .map_err(does_not_fit)?;
+        let mounts = Mounts::open(grant, &self.0.mounts)?;
+        Ok(Linked { sandbox: self.clone(), pre, grant: Arc::clone(grant), mounts })
     }
 }
 
+/// One linker per need, each made once. What is not granted is not linked.
+struct Linkers([Linker<State>; 4]);
+
+impl Linkers {
+    fn new(engine: &Engine) -> wasmtime::Result<Self> {
+        Ok(Self([
+            linker(engine, false, false)?,
+            linker(engine, true, false)?,
+            linker(engine, false, true)?,
+            linker(engine, true, true)?,
+        ]))
+    }
+
+    fn of(&self, grant: &Grant) -> &Linker<State> {
+        &self.0[usize::from(grant.http.is_some()) + 2 * usize::from(grant.config.is_some())]
+    }
+}
+
+fn linker(engine: &Engine, with_http: bool, with_config: bool) -> wasmtime::Result<Linker<State>> {
+    let mut linker = Linker::new(engine);
+    for link in [
+        clock::link,
+        filesystem::link,
+        io::link,
+        log::link,
+        progress::link,
+        random::link,
+        sockets::link,
+        stdio::link,
+    ] {
+        link(&mut linker)?;
+    }
+    if with_http {
+        http::link(&mut linker)?;
+    }
+    if with_config {
+        config::link(&mut linker)?;
+    }
+    Ok(linker)
+}
+
 /// A component that is ready to be called.
-pub(crate) struct Linked {}
+pub(crate) struct Linked {
+    sandbox: Sandbox,
+    pre: ToolComponentPre<State>,
+    grant: Arc<Grant>,
+    mounts: Mounts,
+}
 
 impl Linked {
     /// The component's tools; runs in a sandbox with no grants and default limits.
@@ -70,8 +174,27 @@ impl Linked {
         component: &ComponentRef,
         digest: Digest,
     ) -> Result<Vec<ToolDefinition>, CallError> {
-        let _ = (component, digest);
-        unimplemented!()
+        let context = Arc::new(CallContext {
+            call_id: CallId::new(0),
+            component: component.clone(),
+            digest,
+            tool: "definitions".into(),
+            hints: ToolHints::default(),
+            grant: Arc::default(),
+            limits: Limits::default(),
+            observer: None,
+            meter: Meter::default(),
+            denials: Denials::default(),
+        });
+        let scope = Arc::new(CallScope::new(context, Arc::new(NoEffects)));
+        let run = self
+            .run(scope, Mounts::none(), async |pre, store| {
+                let guest = pre.instantiate_async(&mut *store).await?;
+                guest.foreshore_tool_tool().call_definitions(store).await
+            })
+            .await;
+        result::definitions(run.returned?)
+            .map_err(|message| CallError::Trap { component: component.clone(), message })
     }
 
     /// Runs one tool in a fresh sandbox. Dropping the future stops the guest.
@@ -81,7 +204,66 @@ impl Linked {
         tool: &str,
         arguments: &str,
     ) -> CallReport {
-        let _ = (context, tool, arguments);
-        unimplemented!()
+        let mounts = match self.mounts_of(&context.grant) {
+            Ok(mounts) => mounts,
+            Err(error) => return CallReport::not_started(&error),
+        };
+        let effects = Arc::clone(&self.sandbox.0.effects);
+        let scope = Arc::new(CallScope::new(Arc::clone(&context), effects));
+        // What wit-bindgen makes of a type alias is borrowed as the owned type.
+        let arguments = arguments.to_owned();
+        let run = self
+            .run(scope, mounts, async |pre, store| {
+                let guest = pre.instantiate_async(&mut *store).await?;
+                guest.foreshore_tool_tool().call_call(store, tool, &arguments).await
+            })
+            .await;
+        CallReport {
+            result: run.returned.and_then(|returned| result::call_result(&context, returned)),
+            usage: run.usage,
+            logs: run.logs,
+        }
     }
+
+    async fn run<R>(
+        &self,
+        scope: Arc<CallScope>,
+        mounts: Mounts,
+        function: impl AsyncFnOnce(
+            &ToolComponentPre<State>,
+            &mut wasmtime::Store<State>,
+        ) -> wasmtime::Result<R>,
+    ) -> Run<R> {
+        let Shared { scheduler, config, .. } = &*self.sandbox.0;
+        call::run(&self.pre, scheduler, config.fuel_yield_interval, scope, mounts, function).await
+    }
+
+    /// The mounts are open since the component was linked, unless this call has other grants.
+    fn mounts_of(&self, grant: &Arc<Grant>) -> Result<Mounts, LinkError> {
+        if Arc::ptr_eq(grant, &self.grant) || grant.mounts == self.grant.mounts {
+            Ok(self.mounts.clone())
+        } else {
+            Mounts::open(grant, &self.sandbox.0.mounts)
+        }
+    }
+}
+
+/// The door of a component that is only asked what it is: closed.
+struct NoEffects;
+
+impl Effects for NoEffects {
+    fn perform<'a>(
+        &'a self,
+        _: &'a Arc<CallContext>,
+        effect: Effect,
+    ) -> BoxFuture<'a, Result<EffectOutcome, EffectError>> {
+        let denial = Denial {
+            code: DenialCode::DeniedByTool,
+            subject: format!("{} while its tools are listed", effect.kind()),
+            grant: String::new(),
+        };
+        Box::pin(async { Err(denial.into()) })
+    }
+
+    fn note(&self, _: &CallContext, _: Effect) {}
 }

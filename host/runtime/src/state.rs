@@ -1,0 +1,137 @@
+//! The data of one store: what a call's host functions work with.
+//!
+//! Made for each call, so it holds nothing that can be made at load, and makes what most
+//! guests never ask for (mounts, sockets, configuration) when it is first asked for.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use foreshore_domain::call::{CallContext, FiredLimit};
+use foreshore_domain::effect::Effect;
+use foreshore_domain::ports::Effects;
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi::sockets::WasiSocketsCtx;
+use wasmtime_wasi_config::WasiConfigVariables;
+use wasmtime_wasi_http::WasiHttpCtx;
+
+use crate::capability::filesystem::Files;
+use crate::capability::http::HttpDoor;
+use crate::capability::log::Transcript;
+use crate::capability::progress::Reporter;
+use crate::limiter::{LimitFired, Limiter, size};
+
+/// The data of one store.
+pub(crate) struct State {
+    pub(crate) scope: Arc<CallScope>,
+    pub(crate) limiter: Limiter,
+    pub(crate) table: ResourceTable,
+    pub(crate) files: Files,
+    pub(crate) progress: Reporter,
+    pub(crate) http: WasiHttpCtx,
+    pub(crate) http_door: HttpDoor,
+    pub(crate) config: Option<WasiConfigVariables>,
+    pub(crate) sockets: Option<WasiSocketsCtx>,
+}
+
+impl State {
+    pub(crate) fn new(scope: Arc<CallScope>, files: Files) -> Self {
+        let limits = &scope.context.limits;
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(size(limits.resources_max.get()));
+        let mut http = WasiHttpCtx::new();
+        http.set_field_size_limit(size(limits.http_fields_max_bytes.get()));
+        Self {
+            limiter: Limiter::new(limits),
+            table,
+            files,
+            progress: Reporter::default(),
+            http,
+            http_door: HttpDoor::new(Arc::clone(&scope)),
+            config: None,
+            sockets: None,
+            scope,
+        }
+    }
+}
+
+/// What a call's streams and requests share with its store: the way to the door, and what
+/// the host side of the call has used.
+pub(crate) struct CallScope {
+    pub(crate) context: Arc<CallContext>,
+    pub(crate) effects: Arc<dyn Effects>,
+    pub(crate) transcript: Transcript,
+    pub(crate) started: Instant,
+    operations: AtomicU64,
+    host_time_ns: AtomicU64,
+    /// Of that, what came since the guest last gave its thread to others.
+    unyielded_ns: AtomicU64,
+}
+
+impl CallScope {
+    /// A millisecond.
+    const BREATH_NS: u64 = 1_000_000;
+
+    pub(crate) fn new(context: Arc<CallContext>, effects: Arc<dyn Effects>) -> Self {
+        Self {
+            transcript: Transcript::new(&context.limits),
+            context,
+            effects,
+            started: Instant::now(),
+            operations: AtomicU64::new(0),
+            host_time_ns: AtomicU64::new(0),
+            unyielded_ns: AtomicU64::new(0),
+        }
+    }
+
+    /// Counts one operation on a stream or file.
+    ///
+    /// # Errors
+    /// `host_operations_max` is used up.
+    pub(crate) fn count_operation(&self) -> Result<(), LimitFired> {
+        self.count_operations(1)
+    }
+
+    /// Counts work that is worth several operations.
+    ///
+    /// # Errors
+    /// `host_operations_max` is used up.
+    pub(crate) fn count_operations(&self, operations: u64) -> Result<(), LimitFired> {
+        let allowed = self.context.limits.host_operations_max.get();
+        let before = self.operations.fetch_add(operations, Ordering::Relaxed);
+        if before.saturating_add(operations) <= allowed {
+            Ok(())
+        } else {
+            Err(LimitFired { limit: FiredLimit::HostOperations, allowed })
+        }
+    }
+
+    /// Runs work that the host does on the guest's own thread, and counts its time as the host's.
+    pub(crate) fn timed<T>(&self, work: impl FnOnce() -> T) -> T {
+        let started = Instant::now();
+        let value = work();
+        let took = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.host_time_ns.fetch_add(took, Ordering::Relaxed);
+        self.unyielded_ns.fetch_add(took, Ordering::Relaxed);
+        value
+    }
+
+    /// Gives the thread to others once [`CallScope::timed`] work has kept it for a while. A
+    /// guest that only calls the host uses little fuel, so fuel alone would rarely make it.
+    pub(crate) async fn breathe(&self) {
+        if self.unyielded_ns.load(Ordering::Relaxed) > Self::BREATH_NS {
+            self.unyielded_ns.store(0, Ordering::Relaxed);
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Time of [`CallScope::timed`] work so far.
+    pub(crate) fn host_time(&self) -> Duration {
+        Duration::from_nanos(self.host_time_ns.load(Ordering::Relaxed))
+    }
+
+    /// Tells the door something that nobody waits for.
+    pub(crate) fn note(&self, effect: Effect) {
+        self.effects.note(&self.context, effect);
+    }
+}
