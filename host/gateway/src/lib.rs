@@ -1,1 +1,28 @@
-//! The HTTP edge.
+//! The HTTP edge: hyper in front of `control`.
+//!
+//! It owns wire types, status codes and the limits of a connection. It decides nothing about
+//! calls, grants or components and records nothing: that is `control`'s. It owns neither port,
+//! nor clock, nor stop signal: the caller of [`serve`] does.
+//!
+//! The invariant: work is admitted before it is read, and whatever a peer sends, it gets a
+//! response that says why, or a closed connection; never a panic, never a hang.
+#![forbid(unsafe_code)]
+
+mod api;
+mod body;
+mod config;
+mod connection;
+mod error;
+mod guard;
+mod negotiation;
+mod openapi;
+mod problem;
+mod pulse;
+mod request;
+mod routes;
+mod server;
+mod wire;
+
+pub use config::{ConfigError, EdgeLimitRow, EdgeLimits, GatewayConfig};
+pub use openapi::document as openapi_document;
+pub use server::{Drained, ServeError, serve};

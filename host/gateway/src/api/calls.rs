@@ -1,0 +1,116 @@
+//! `POST /v1/tools/{component}.{tool}/call`: the hot path.
+//!
+//! Everything that can refuse a call without its body is asked first, admission last, and only
+//! then is the body read. If the client goes away the future is dropped: `control` ends a read
+//! and lets a side effect run to its end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use foreshore_control::{Invocation, Permit};
+use foreshore_domain::component::ToolName;
+use http::HeaderValue;
+use http::request::Parts;
+use hyper::body::Incoming;
+use tokio::time::timeout;
+
+use crate::api::events;
+use crate::body::{BodyLimit, Reader};
+use crate::connection::Peer;
+use crate::negotiation::{self, Form};
+use crate::problem::{Problem, Refusal};
+use crate::pulse::Phase;
+use crate::request::{Answer, json};
+use crate::wire::{self, CallResult, ProblemSchema};
+
+/// How long a call keeps its place while its body arrives.
+const PROMPT: Duration = Duration::from_millis(100);
+
+/// Call a tool.
+///
+/// A tool's own failure is 200 with `is_error`. With `Accept: text/event-stream` the answer is a
+/// stream of the events `tool.progress` (`Progress`), `tool.log` (`LogLine`), and at the end
+/// `tool.result` (`CallResult`) or `error` (`Problem`).
+#[utoipa::path(
+    post,
+    path = "/v1/tools/{tool}/call",
+    operation_id = "callTool",
+    tag = "tools",
+    params(
+        ("tool" = String, Path, description = "`component.tool` or `component@version.tool`", example = "files.search"),
+        ("Foreshore-Limits" = Option<String>, Header, description = "Limits to lower for this call", example = "fuel=1000000, deadline_ms=100"),
+    ),
+    request_body(content = Object, description = "The arguments, as the tool's `input_schema` says", content_type = "application/json"),
+    responses(
+        (status = 200, description = "What the tool gave back", content(
+            (CallResult<'static> = "application/json"),
+            (String = "text/event-stream"),
+        )),
+        (status = 403, description = "Denied; `grant` is the configuration that would allow it", body = ProblemSchema<'static>, content_type = "application/problem+json"),
+        (status = 404, description = "No such tool; `suggestion` is the nearest name", body = ProblemSchema<'static>, content_type = "application/problem+json"),
+        (status = 422, description = "The arguments do not match the schema (`pointer`), or a limit fired (`setting`)", body = ProblemSchema<'static>, content_type = "application/problem+json"),
+        (status = 503, description = "The host is full or shutting down; come back after `Retry-After`", body = ProblemSchema<'static>, content_type = "application/problem+json"),
+        (status = "default", description = "Why it was not served", body = ProblemSchema<'static>, content_type = "application/problem+json"),
+    ),
+)]
+pub(crate) async fn call(
+    peer: &Arc<Peer>,
+    head: &Parts,
+    body: Incoming,
+    tool: &str,
+    request_id: &HeaderValue,
+) -> Answer {
+    let form = negotiation::form(&head.headers)?;
+    negotiation::require_json(&head.headers)?;
+    let limits = negotiation::lowered_limits(&head.headers)?;
+    let tool = tool_name(tool)?;
+    let max_bytes = peer.edge.config.limits.body_max_bytes;
+    let body = Reader::new(body, BodyLimit { setting: "body_max_bytes", max_bytes })?;
+    let (permit, arguments) = admit(peer, body).await?;
+    let invocation = Invocation { tool, arguments, limits, observer: None };
+    match form {
+        Form::Json => {
+            let outcome = peer.edge.control.invoke_with(permit, invocation).await?;
+            let result = CallResult::from(&outcome);
+            Ok(json(wire::json(&result, result.room())))
+        }
+        Form::Events => Ok(events::stream(peer, permit, invocation, request_id)),
+    }
+}
+
+/// # Errors
+/// A name that no tool can have.
+pub(crate) fn tool_name(text: &str) -> Result<ToolName, Refusal> {
+    text.parse::<ToolName>().map_err(|error| Problem::unknown_tool(error.to_string(), None))
+}
+
+/// A permit and the body, in this order. A body that does not arrive at once gives the permit
+/// back while it is waited for, so that clients which send slowly do not keep out those which
+/// do not; how many may do so at once is bounded.
+async fn admit(peer: &Peer, mut body: Reader) -> Result<(Permit, Bytes), Refusal> {
+    let control = &peer.edge.control;
+    let permit = control.admit().await?;
+    peer.pulse.enter(Phase::Body);
+    let arrived = match body.at_once().await {
+        Some(arguments) => Some(arguments),
+        None => timeout(PROMPT, body.whole()).await.ok(),
+    };
+    let (permit, arguments) = match arrived {
+        Some(arguments) => (permit, arguments?),
+        None => {
+            drop(permit);
+            let arguments = slow_body(peer, &mut body).await?;
+            (control.admit().await?, arguments)
+        }
+    };
+    peer.pulse.body_read();
+    Ok((permit, arguments))
+}
+
+async fn slow_body(peer: &Peer, body: &mut Reader) -> Result<Bytes, Refusal> {
+    let max = peer.edge.config.limits.slow_bodies_max;
+    let _place =
+        peer.edge.slow_bodies.try_acquire().map_err(|_| Problem::too_many_slow_bodies(max))?;
+    body.whole().await
+}

@@ -1,0 +1,64 @@
+//! `/healthz`, `/readyz` and `/openapi.json`: small answers that need no place among the calls,
+//! so they come while the host is full.
+
+use http::StatusCode;
+use http::request::Parts;
+
+use crate::negotiation;
+use crate::openapi;
+use crate::problem::Problem;
+use crate::request::{Answer, Edge, json};
+use crate::wire::{self, HealthSchema, ReadinessSchema};
+
+/// Whether the process runs and answers.
+#[utoipa::path(
+    get,
+    path = "/healthz",
+    operation_id = "health",
+    tag = "host",
+    responses((status = 200, description = "It does", body = HealthSchema)),
+)]
+pub(crate) fn health() -> Answer {
+    Ok(json(wire::json(&HealthSchema { status: "ok" }, 32)))
+}
+
+/// Whether the host takes calls; with `?verbose`, why or why not.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    operation_id = "ready",
+    tag = "host",
+    params(("verbose" = Option<bool>, Query, description = "Say why or why not", allow_reserved)),
+    responses(
+        (status = 200, description = "It does", body = ReadinessSchema<'static>),
+        (status = 503, description = "It does not", body = ReadinessSchema<'static>),
+    ),
+)]
+pub(crate) fn ready(edge: &Edge, head: &Parts) -> Answer {
+    let verbose = match head.uri.query() {
+        None | Some("") => false,
+        Some("verbose" | "verbose=true" | "verbose=1") => true,
+        Some(_) => return Err(Problem::invalid_query("this path takes ?verbose")),
+    };
+    let readiness = edge.control.readiness();
+    let is_ready = readiness.is_ready() && !edge.is_draining();
+    let readiness = ReadinessSchema::new(&readiness, edge.is_draining(), verbose);
+    let mut response = json(wire::json(&readiness, 512));
+    if !is_ready {
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    }
+    Ok(response)
+}
+
+/// What this API is, for programs.
+#[utoipa::path(
+    get,
+    path = "/openapi.json",
+    operation_id = "openapi",
+    tag = "host",
+    responses((status = 200, description = "This document", body = Object)),
+)]
+pub(crate) fn openapi(head: &Parts) -> Answer {
+    negotiation::accepts_json(&head.headers)?;
+    Ok(json(openapi::text()))
+}

@@ -1,0 +1,9 @@
+//! The handlers, one file per noun. A handler reads what it needs from the request, asks
+//! `control`, and writes the answer; it decides nothing.
+
+pub(crate) mod calls;
+pub(crate) mod components;
+pub(crate) mod events;
+pub(crate) mod health;
+pub(crate) mod limits;
+pub(crate) mod tools;

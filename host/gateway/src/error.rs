@@ -1,0 +1,234 @@
+//! The one mapping from failures of `control` to HTTP: status, code, title, and what the client
+//! is told.
+//!
+//! The text of a fault of the host goes to the operator's log alone.
+
+use std::time::Duration;
+
+use foreshore_control::{LoadError, PutError, RemoveError};
+use foreshore_domain::call::{Blame, CallError};
+use foreshore_domain::component::ComponentRef;
+use foreshore_domain::denial::Denial;
+use foreshore_domain::outcome::{CallFailure, Usage};
+use http::StatusCode;
+
+use crate::problem::{Problem, Refusal};
+
+/// The client closed its connection; nobody reads this status but the access log.
+const CLIENT_CLOSED_REQUEST: u16 = 499;
+
+impl Problem {
+    pub(crate) fn unknown_tool(detail: String, suggestion: Option<String>) -> Refusal {
+        let mut problem =
+            Self::new(StatusCode::NOT_FOUND, "unknown_tool", "No tool has this name", detail);
+        problem.suggestion = suggestion;
+        problem
+    }
+
+    fn denied(denial: Denial) -> Refusal {
+        let mut problem = Self::new(
+            StatusCode::FORBIDDEN,
+            denial.code.as_str(),
+            "Policy does not allow it",
+            denial.to_string(),
+        );
+        problem.grant = (!denial.grant.is_empty()).then_some(denial.grant);
+        problem
+    }
+
+    /// A component that is not loaded, by the blame: what the operator could grant is denied,
+    /// what the host cannot do is its fault, and all else is wrong with the component.
+    fn load(error: LoadError) -> Refusal {
+        let (code, text) = (error.code(), error.to_string());
+        match error {
+            LoadError::Denied(denial) => Self::denied(denial),
+            error if error.blame() == Blame::Host => Self::host(&text),
+            _ => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                code,
+                "This host does not load the component",
+                text,
+            ),
+        }
+    }
+
+    fn limit(error: &CallError, component: &ComponentRef, setting: &str, allowed: u64) -> Refusal {
+        let mut problem = Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            error.code(),
+            "The call used all of a limit",
+            error.to_string(),
+        );
+        problem.setting = (!setting.is_empty())
+            .then(|| format!("components.{}.limits.{setting}", component.name));
+        problem.allowed = Some(allowed);
+        problem
+    }
+}
+
+impl From<CallError> for Refusal {
+    fn from(error: CallError) -> Self {
+        let (code, text) = (error.code(), error.to_string());
+        match error {
+            CallError::UnknownTool { suggestion, .. } => Problem::unknown_tool(text, suggestion),
+            CallError::InvalidArguments { pointer, .. } => {
+                let mut problem = Problem::new(
+                    StatusCode::UNPROCESSABLE_ENTITY,
+                    code,
+                    "The arguments do not match the tool's schema",
+                    text,
+                );
+                problem.pointer = Some(pointer);
+                problem
+            }
+            CallError::Denied(denial) => Problem::denied(denial),
+            CallError::Limit { ref component, limit, allowed } => {
+                Problem::limit(&error, component, limit.setting(), allowed)
+            }
+            // A tool's crash is the tool's own failure and usually arrives as an outcome with
+            // `is_error`; should it arrive here, it must not read like a fault of the host.
+            CallError::Trap { .. } => {
+                Problem::new(StatusCode::UNPROCESSABLE_ENTITY, code, "The tool crashed", text)
+            }
+            CallError::Refused { .. } => {
+                Problem::new(StatusCode::FORBIDDEN, code, "A person said no", text)
+            }
+            CallError::Overloaded { retry_after, .. } => Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                code,
+                "The host has too much to do",
+                text,
+            )
+            .with_retry_after(retry_after),
+            CallError::ShuttingDown => Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                code,
+                "The host is shutting down",
+                text,
+            )
+            .with_retry_after(Duration::from_secs(5)),
+            CallError::Cancelled => {
+                let status = StatusCode::from_u16(CLIENT_CLOSED_REQUEST)
+                    .unwrap_or(StatusCode::REQUEST_TIMEOUT);
+                Problem::new(status, code, "The caller went away", text)
+            }
+            CallError::Host { message } => Problem::host(&message),
+            unknown => Problem::host(&unknown.to_string()),
+        }
+    }
+}
+
+impl From<PutError> for Refusal {
+    fn from(error: PutError) -> Self {
+        let text = error.to_string();
+        match error {
+            PutError::NoDirectory => Problem::new(
+                StatusCode::FORBIDDEN,
+                "components_fixed",
+                "This host takes no components",
+                text,
+            ),
+            PutError::Refused(failure) => Problem::load(failure.error),
+            PutError::ShuttingDown => CallError::ShuttingDown.into(),
+            unknown => Problem::host(&unknown.to_string()),
+        }
+    }
+}
+
+impl From<RemoveError> for Refusal {
+    fn from(error: RemoveError) -> Self {
+        let text = error.to_string();
+        match error {
+            RemoveError::NotFound { .. } => Problem::no_component(text),
+            RemoveError::Embedded { .. } => Problem::new(
+                StatusCode::CONFLICT,
+                "component_built_in",
+                "The component is part of the host",
+                text,
+            ),
+            RemoveError::ShuttingDown => CallError::ShuttingDown.into(),
+            unknown => Problem::host(&unknown.to_string()),
+        }
+    }
+}
+
+impl From<Box<CallFailure>> for Refusal {
+    fn from(failure: Box<CallFailure>) -> Self {
+        let CallFailure { call_id, error, usage, .. } = *failure;
+        let mut problem = Self::from(error);
+        problem.call_id = Some(call_id);
+        problem.usage = (usage != Usage::default()).then_some(usage);
+        problem
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use foreshore_domain::call::FiredLimit;
+    use foreshore_domain::denial::DenialCode;
+    use http::HeaderValue;
+    use http::header::RETRY_AFTER;
+
+    use super::*;
+
+    fn component() -> ComponentRef {
+        "files@0.1.0.x"
+            .parse::<foreshore_domain::component::ToolName>()
+            .map(|name| ComponentRef::new(&name.component, name.version.expect("given")))
+            .expect("a tool name")
+            .expect("a component name")
+    }
+
+    #[test]
+    fn each_failure_of_a_call_has_its_status() {
+        let denial = Denial {
+            code: DenialCode::MountNotGranted,
+            subject: "/data".into(),
+            grant: "[components.files] mounts = []".into(),
+        };
+        let retry_after = Duration::from_millis(1_001);
+        let cases = [
+            (CallError::UnknownTool { tool: "a.b".into(), suggestion: Some("a.c".into()) }, 404),
+            (
+                CallError::InvalidArguments {
+                    tool: "a.b".into(),
+                    pointer: "/x".into(),
+                    message: "m".into(),
+                },
+                422,
+            ),
+            (CallError::Denied(denial), 403),
+            (CallError::Limit { component: component(), limit: FiredLimit::Fuel, allowed: 5 }, 422),
+            (CallError::Trap { component: component(), message: "unreachable".into() }, 422),
+            (CallError::Refused { message: "no".into() }, 403),
+            (CallError::Overloaded { reason: "all places are taken", retry_after }, 503),
+            (CallError::ShuttingDown, 503),
+            (CallError::Cancelled, 499),
+            (CallError::Host { message: "disk gone".into() }, 500),
+        ];
+        for (error, status) in cases {
+            let code = error.code();
+            let problem = Refusal::from(error);
+            assert_eq!((problem.status.as_u16(), problem.code), (status, code));
+        }
+    }
+
+    #[test]
+    fn a_problem_carries_what_its_reader_needs_to_go_on() {
+        let limit =
+            CallError::Limit { component: component(), limit: FiredLimit::Memory, allowed: 7 };
+        let problem = Refusal::from(limit);
+        assert_eq!(problem.setting.as_deref(), Some("components.files.limits.memory_max_bytes"));
+        assert_eq!(problem.allowed, Some(7));
+        let overloaded =
+            CallError::Overloaded { reason: "full", retry_after: Duration::from_millis(1_001) };
+        let problem = Refusal::from(overloaded);
+        assert_eq!(problem.header, Some((RETRY_AFTER, HeaderValue::from_static("2"))));
+    }
+
+    #[test]
+    fn the_text_of_a_fault_of_the_host_is_not_sent() {
+        let problem = Refusal::from(CallError::Host { message: "/var/lib/secret".into() });
+        assert!(!problem.detail.contains("secret"));
+    }
+}

@@ -1,0 +1,87 @@
+//! `/openapi.json`, made from the wire types and the notes on the handlers.
+//!
+//! Tests hold it to the table of routes in both directions, so neither can grow alone.
+
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+use utoipa::OpenApi;
+
+use crate::api;
+use crate::wire;
+
+/// The document, as this version of the host serves it.
+pub fn document() -> String {
+    Api::openapi().to_pretty_json().expect("invariant: the document is JSON")
+}
+
+/// The document, written once.
+pub(crate) fn text() -> Bytes {
+    static TEXT: OnceLock<Bytes> = OnceLock::new();
+    TEXT.get_or_init(|| document().into()).clone()
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Foreshore",
+        description = "Runs agents and tools that nobody has to trust. Every failure is an RFC 9457 problem with a stable `code`; a denial names the configuration that would allow it (`grant`), a limit the setting that raises it (`setting`).",
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+    ),
+    paths(
+        api::tools::list,
+        api::tools::show,
+        api::calls::call,
+        api::components::list,
+        api::components::show,
+        api::components::put,
+        api::components::delete,
+        api::limits::show,
+        api::health::openapi,
+        api::health::health,
+        api::health::ready,
+    ),
+    components(schemas(wire::ProgressSchema<'static>, wire::LogSchema<'static>)),
+    tags(
+        (name = "tools", description = "List and call tools"),
+        (name = "components", description = "What is loaded, what is refused and why"),
+        (name = "host", description = "The host itself"),
+    ),
+)]
+struct Api;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::routes::ROUTES;
+
+    #[test]
+    fn every_route_is_documented_and_every_documented_path_is_a_route() {
+        let document: serde_json::Value = serde_json::from_str(&document()).expect("JSON");
+        let documented: BTreeSet<(String, String)> = document["paths"]
+            .as_object()
+            .expect("paths")
+            .iter()
+            .flat_map(|(path, item)| {
+                let methods = item.as_object().expect("a path item").keys();
+                methods.map(move |method| (path.clone(), method.to_uppercase()))
+            })
+            .collect();
+        let routed: BTreeSet<(String, String)> = ROUTES
+            .iter()
+            .flat_map(|(path, _, allow)| {
+                allow.split(", ").map(move |method| ((*path).to_owned(), method.to_owned()))
+            })
+            // HEAD is GET without the body (RFC 9110, section 9.3.2): documented with it.
+            .filter(|(_, method)| method != "HEAD")
+            .collect();
+        assert_eq!(documented, routed);
+    }
+
+    #[test]
+    fn the_document_is_as_it_was() {
+        insta::assert_snapshot!("openapi", document());
+    }
+}

@@ -1,0 +1,123 @@
+//! Which paths there are and which methods each takes: one table, which the router, the `Allow`
+//! field and the test of `/openapi.json` read.
+
+use std::borrow::Cow;
+
+use http::Method;
+
+/// One path of the API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Route {
+    Tools,
+    Tool,
+    Call,
+    Components,
+    Component,
+    Limits,
+    OpenApi,
+    Health,
+    Ready,
+}
+
+/// A path, what it is, and the methods it takes as `Allow` lists them. `GET` brings `HEAD`.
+pub(crate) const ROUTES: [(&str, Route, &str); 9] = [
+    ("/v1/tools", Route::Tools, "GET, HEAD"),
+    ("/v1/tools/{tool}", Route::Tool, "GET, HEAD"),
+    ("/v1/tools/{tool}/call", Route::Call, "POST"),
+    ("/v1/components", Route::Components, "GET, HEAD"),
+    ("/v1/components/{name}", Route::Component, "GET, HEAD, PUT, DELETE"),
+    ("/v1/limits", Route::Limits, "GET, HEAD"),
+    ("/openapi.json", Route::OpenApi, "GET, HEAD"),
+    ("/healthz", Route::Health, "GET, HEAD"),
+    ("/readyz", Route::Ready, "GET, HEAD"),
+];
+
+impl Route {
+    /// The methods it takes, as the `Allow` field lists them.
+    pub(crate) fn allow(self) -> &'static str {
+        ROUTES.iter().find(|(_, route, _)| *route == self).map_or("", |(_, _, allow)| allow)
+    }
+
+    /// Whether it takes this method.
+    pub(crate) fn takes(self, method: &Method) -> bool {
+        self.allow().split(", ").any(|allowed| allowed == method.as_str())
+    }
+}
+
+/// The router, built once.
+pub(crate) struct Routes(matchit::Router<Route>);
+
+/// What a path leads to.
+pub(crate) struct Matched<'path> {
+    /// The route.
+    pub(crate) route: Route,
+    /// The name in the path; empty where the route has none.
+    pub(crate) name: Cow<'path, str>,
+}
+
+impl Routes {
+    pub(crate) fn new() -> Self {
+        let mut router = matchit::Router::new();
+        for (path, route, _) in ROUTES {
+            router.insert(path, route).expect("invariant: the table holds no path twice");
+        }
+        Self(router)
+    }
+
+    /// Finds the route of a path; `None` if there is none, or if its name is no UTF-8 text.
+    pub(crate) fn find<'path>(&self, path: &'path str) -> Option<Matched<'path>> {
+        let matched = self.0.at(path).ok()?;
+        let name = matched.params.iter().next().map_or("", |(_, name)| name);
+        let name = percent_encoding::percent_decode_str(name).decode_utf8().ok()?;
+        Some(Matched { route: *matched.value, name })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn find(path: &str) -> Option<(Route, String)> {
+        Routes::new().find(path).map(|matched| (matched.route, matched.name.into_owned()))
+    }
+
+    #[test]
+    fn a_tool_is_found_by_its_name_and_by_name_and_version() {
+        assert_eq!(find("/v1/tools/files.search"), Some((Route::Tool, "files.search".into())));
+        assert_eq!(
+            find("/v1/tools/files@0.1.0.search/call"),
+            Some((Route::Call, "files@0.1.0.search".into()))
+        );
+        assert_eq!(
+            find("/v1/tools/files%400.1.0.search"),
+            Some((Route::Tool, "files@0.1.0.search".into()))
+        );
+        assert_eq!(find("/v1/tools"), Some((Route::Tools, String::new())));
+    }
+
+    #[test]
+    fn what_is_not_in_the_table_is_not_found() {
+        for path in [
+            "/",
+            "/v1",
+            "/v1/tools/",
+            "/v1/tools/a/b",
+            "/v1/tools//call",
+            "//v1/tools",
+            "/V1/tools",
+            "/v1/tools/%ff",
+        ] {
+            assert_eq!(find(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn each_route_takes_the_methods_it_lists_and_no_other() {
+        assert!(Route::Call.takes(&Method::POST) && !Route::Call.takes(&Method::GET));
+        assert!(Route::Component.takes(&Method::PUT) && Route::Component.takes(&Method::HEAD));
+        for (_, route, allow) in ROUTES {
+            assert_eq!(route.allow(), allow);
+            assert!(!route.takes(&Method::CONNECT) && !route.takes(&Method::TRACE));
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! The HTTP edge against a real host on a real loopback socket, in this process: raw bytes in,
+//! raw bytes out. The guest is a few lines of WebAssembly text; engine, loader, door and journal
+//! are those that are shipped.
+
+mod calls;
+mod drain;
+mod guest;
+mod harness;
+mod listings;
+mod malformed;
+mod pressure;
+mod random;
