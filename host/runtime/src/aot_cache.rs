@@ -78,7 +78,11 @@ pub(crate) struct AotCache {
     key: [u8; 32],
     engine: EngineHash,
     max_bytes: u64,
-    temporary: AtomicU64,
+    /// What is there, as far as this process knows: listing the directory on each store would
+    /// cost more than the store.
+    held_bytes: AtomicU64,
+    /// Numbers the files written aside.
+    aside: AtomicU64,
 }
 
 /// An entry whose MAC was checked, still open.
@@ -125,7 +129,10 @@ impl AotCache {
         own(directory, directory, 0o700)?;
         let key = Key { directory }.read_or_make()?;
         let directory = directory.to_owned();
-        Ok(Self { directory, key, engine, max_bytes, temporary: AtomicU64::new(0) })
+        let (held_bytes, aside) = (AtomicU64::new(0), AtomicU64::new(0));
+        let cache = Self { directory, key, engine, max_bytes, held_bytes, aside };
+        cache.shrink();
+        Ok(cache)
     }
 
     /// The entry, if there is one and its MAC holds. An entry that does not hold is removed.
@@ -179,7 +186,7 @@ impl AotCache {
         payload: &[u8],
     ) -> io::Result<()> {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o400).open(path)?;
-        let length = u64::try_from(payload.len()).unwrap_or(u64::MAX);
+        let length = length(payload);
         let mut mac = self.mac(kind, digest, length);
         mac.update(payload);
         file.write_all(payload)?;
@@ -216,17 +223,14 @@ impl AotCache {
             return Ok(None);
         }
         let mut mac = self.mac(kind, digest, payload_bytes);
-        let read = mac.update_reader((&mut file).take(payload_bytes)).map(|_| ());
-        read?;
+        mac.update_reader((&mut file).take(payload_bytes))?;
         let mut footer = Vec::new();
-        file.read_to_end(&mut footer)?;
-        let mut expected = payload_bytes.to_le_bytes().to_vec();
-        expected.extend_from_slice(&MAGIC);
+        (&mut file).take(FOOTER_BYTES).read_to_end(&mut footer)?;
         let Some((length, rest)) = footer.split_first_chunk::<8>() else { return Ok(None) };
         let Some((found, magic)) = rest.split_first_chunk::<32>() else { return Ok(None) };
         // `blake3::Hash` compares in constant time.
         let holds = *length == payload_bytes.to_le_bytes()
-            && *magic == MAGIC
+            && magic == MAGIC
             && mac.finalize() == blake3::Hash::from_bytes(*found);
         Ok(holds.then(|| VerifiedEntry { file, payload_bytes, path: path.to_owned() }))
     }
@@ -253,7 +257,12 @@ impl AotCache {
                 total -= size;
             }
         }
+        self.held_bytes.store(total, Ordering::Relaxed);
     }
+}
+
+fn length(payload: &[u8]) -> u64 {
+    u64::try_from(payload.len()).unwrap_or(u64::MAX)
 }
 
 /// Marks an entry as used now, by the kernel's clock.
@@ -334,4 +343,201 @@ fn own(directory: &Path, path: &Path, mode: u32) -> Result<(), CacheError> {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(io)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    const ENGINE: EngineHash = EngineHash::from_bytes([7; 32]);
+    const OTHER_ENGINE: EngineHash = EngineHash::from_bytes([8; 32]);
+
+    struct Place(tempfile::TempDir);
+
+    impl Place {
+        fn new() -> Self {
+            Self(tempfile::tempdir().expect("a directory"))
+        }
+
+        fn path(&self) -> PathBuf {
+            self.0.path().join("cache")
+        }
+
+        fn open(&self, engine: EngineHash) -> AotCache {
+            AotCache::open(&self.path(), engine, 1 << 20).expect("a cache")
+        }
+    }
+
+    fn digest(n: u8) -> Digest {
+        Digest::of(&[n])
+    }
+
+    fn load(cache: &AotCache, kind: EntryKind, digest: &Digest) -> Option<Vec<u8>> {
+        cache.load(kind, digest).map(|entry| entry.read().expect("readable"))
+    }
+
+    #[test]
+    fn what_was_stored_is_loaded_even_by_the_next_process() {
+        let place = Place::new();
+        let payload: Vec<u8> = (0..200_000_u32).flat_map(u32::to_le_bytes).collect();
+        for payload in [&payload[..], b""] {
+            let stored = place.open(ENGINE).store(EntryKind::Artifact, &digest(1), payload);
+            stored.expect("stored");
+            let found = load(&place.open(ENGINE), EntryKind::Artifact, &digest(1));
+            assert_eq!(found.as_deref(), Some(payload));
+        }
+        assert_eq!(load(&place.open(ENGINE), EntryKind::Artifact, &digest(2)), None);
+        assert_eq!(load(&place.open(ENGINE), EntryKind::Definitions, &digest(1)), None);
+    }
+
+    #[test]
+    fn an_entry_with_any_byte_changed_is_a_miss() {
+        let place = Place::new();
+        let cache = place.open(ENGINE);
+        let path = cache.path(EntryKind::Artifact, &digest(1));
+        let payload: Vec<u8> = (0..=255).cycle().take(300).collect();
+        cache.store(EntryKind::Artifact, &digest(1), &payload).expect("stored");
+        let good = fs::read(&path).expect("readable");
+        for at in 0..good.len() {
+            let mut bad = good.clone();
+            bad[at] ^= 1 << (at % 8);
+            replace(&path, &bad);
+            assert_eq!(load(&cache, EntryKind::Artifact, &digest(1)), None, "byte {at}");
+            assert!(!path.exists(), "a bad entry is removed");
+        }
+        replace(&path, &good);
+        assert_eq!(load(&cache, EntryKind::Artifact, &digest(1)), Some(payload));
+    }
+
+    #[test]
+    fn an_entry_that_is_cut_or_longer_is_a_miss() {
+        let place = Place::new();
+        let cache = place.open(ENGINE);
+        let path = cache.path(EntryKind::Artifact, &digest(1));
+        cache.store(EntryKind::Artifact, &digest(1), &[1; 100]).expect("stored");
+        let good = fs::read(&path).expect("readable");
+        for end in 0..good.len() {
+            replace(&path, &good[..end]);
+            assert_eq!(load(&cache, EntryKind::Artifact, &digest(1)), None, "{end} bytes");
+        }
+        for more in [&b"\0"[..], &good] {
+            replace(&path, &[&good, more].concat());
+            assert_eq!(load(&cache, EntryKind::Artifact, &digest(1)), None);
+        }
+    }
+
+    #[test]
+    fn an_entry_in_the_place_of_another_is_a_miss() {
+        let place = Place::new();
+        let cache = place.open(ENGINE);
+        for n in [1, 2] {
+            cache.store(EntryKind::Artifact, &digest(n), &[n; 100]).expect("stored");
+        }
+        cache.store(EntryKind::Definitions, &digest(1), &[3; 100]).expect("stored");
+        let path = |kind, n| cache.path(kind, &digest(n));
+        let read = |kind, n| fs::read(path(kind, n)).expect("readable");
+        let (one, two) = (read(EntryKind::Artifact, 1), read(EntryKind::Artifact, 2));
+        let definitions = read(EntryKind::Definitions, 1);
+        replace(&path(EntryKind::Artifact, 1), &two);
+        replace(&path(EntryKind::Artifact, 2), &one);
+        for n in [1, 2] {
+            assert_eq!(load(&cache, EntryKind::Artifact, &digest(n)), None, "swapped {n}");
+        }
+        replace(&path(EntryKind::Artifact, 1), &definitions);
+        assert_eq!(load(&cache, EntryKind::Artifact, &digest(1)), None, "of another kind");
+    }
+
+    #[test]
+    fn an_entry_of_another_engine_or_another_key_is_a_miss() {
+        let (place, elsewhere) = (Place::new(), Place::new());
+        let (cache, foreign) = (place.open(ENGINE), elsewhere.open(ENGINE));
+        let other = place.open(OTHER_ENGINE);
+        other.store(EntryKind::Artifact, &digest(1), b"code").expect("stored");
+        assert_eq!(load(&cache, EntryKind::Artifact, &digest(1)), None);
+        let entry = fs::read(other.path(EntryKind::Artifact, &digest(1))).expect("readable");
+        replace(&cache.path(EntryKind::Artifact, &digest(1)), &entry);
+        assert_eq!(load(&cache, EntryKind::Artifact, &digest(1)), None, "renamed");
+
+        foreign.store(EntryKind::Artifact, &digest(2), b"code").expect("stored");
+        let entry = fs::read(foreign.path(EntryKind::Artifact, &digest(2))).expect("readable");
+        replace(&cache.path(EntryKind::Artifact, &digest(2)), &entry);
+        assert_eq!(load(&cache, EntryKind::Artifact, &digest(2)), None, "made with another key");
+    }
+
+    #[test]
+    fn key_and_directory_are_for_the_host_alone() {
+        let place = Place::new();
+        let mode = |path: &Path| fs::metadata(path).expect("there").mode() & 0o777;
+        let cache = place.open(ENGINE);
+        let key = place.path().join(KEY_FILE);
+        assert_eq!((mode(&place.path()), mode(&key)), (0o700, 0o600));
+        cache.store(EntryKind::Artifact, &digest(1), b"code").expect("stored");
+        assert_eq!(mode(&cache.path(EntryKind::Artifact, &digest(1))), 0o400);
+
+        fs::set_permissions(place.path(), fs::Permissions::from_mode(0o777)).expect("set");
+        assert_eq!(place.open(ENGINE).key, cache.key);
+        assert_eq!(mode(&place.path()), 0o700, "an open directory is closed");
+    }
+
+    #[test]
+    fn a_key_that_was_open_to_others_or_cut_is_replaced_and_its_entries_are_misses() {
+        let place = Place::new();
+        let spoil: [&dyn Fn(&Path); 2] = [
+            &|key| fs::set_permissions(key, fs::Permissions::from_mode(0o644)).expect("set"),
+            &|key| fs::write(key, [0; 31]).expect("written"),
+        ];
+        for spoil in spoil {
+            let before = place.open(ENGINE);
+            before.store(EntryKind::Artifact, &digest(1), b"code").expect("stored");
+            spoil(&place.path().join(KEY_FILE));
+            let after = place.open(ENGINE);
+            assert_ne!(before.key, after.key);
+            assert_eq!(load(&after, EntryKind::Artifact, &digest(1)), None);
+        }
+    }
+
+    #[test]
+    fn processes_that_start_together_agree_on_the_key() {
+        let place = Place::new();
+        let keys: Vec<[u8; 32]> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| place.open(ENGINE).key)).collect();
+            threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+        });
+        assert!(keys.iter().all(|key| *key == keys[0]), "{keys:?}");
+    }
+
+    #[test]
+    fn what_was_used_longest_ago_goes_first() {
+        let place = Place::new();
+        let cache = AotCache::open(&place.path(), ENGINE, 3_500).expect("a cache");
+        for n in 0..3 {
+            cache.store(EntryKind::Artifact, &digest(n), &[n; 1_000]).expect("stored");
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        assert!(load(&cache, EntryKind::Artifact, &digest(0)).is_some(), "and is used");
+        cache.store(EntryKind::Artifact, &digest(3), &[3; 1_000]).expect("stored");
+        let left: Vec<u8> =
+            (0..4).filter(|n| load(&cache, EntryKind::Artifact, &digest(*n)).is_some()).collect();
+        assert_eq!(left, [0, 2, 3]);
+        assert!(place.path().join(KEY_FILE).exists());
+    }
+
+    #[test]
+    fn a_verified_entry_stays_what_it_was_when_its_name_moves_on() {
+        let place = Place::new();
+        let cache = place.open(ENGINE);
+        cache.store(EntryKind::Artifact, &digest(1), b"first").expect("stored");
+        let entry = cache.load(EntryKind::Artifact, &digest(1)).expect("there");
+        cache.store(EntryKind::Artifact, &digest(1), b"other").expect("stored");
+        let found = fs::read(entry.path_to_open_file()).expect("readable");
+        assert!(found.starts_with(b"first"));
+    }
+
+    /// Puts bytes where an entry was, as somebody with access to the directory could.
+    fn replace(path: &Path, bytes: &[u8]) {
+        let _ = fs::remove_file(path);
+        fs::write(path, bytes).expect("written");
+    }
 }

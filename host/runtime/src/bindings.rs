@@ -1,8 +1,10 @@
 //! What wasmtime generates from the contract in `wit/`: the types of `foreshore:tool`, the
 //! traits of the host interfaces that this version links, and the typed exports.
 //!
-//! The bindings of `wasi:*` are those of the wasmtime-wasi crates. Host functions that never
-//! wait are synchronous: they cost less.
+//! The bindings of `wasi:*` are those of the wasmtime-wasi crates, except for functions that
+//! move bytes at next to no fuel: those are asynchronous here, so that they can give the
+//! thread to others. Host functions that never wait and move little are synchronous: they
+//! cost less.
 
 wasmtime::component::bindgen!({
     path: "../../wit",
@@ -17,9 +19,98 @@ wasmtime::component::bindgen!({
         }
     ",
     world: "foreshore:host/tool-component",
-    imports: { default: trappable },
+    imports: { default: async | trappable },
     exports: { default: async },
 });
 
 pub(crate) use exports::foreshore::tool::tool;
 pub(crate) use foreshore::types::types;
+
+pub(crate) mod asynchronous {
+    //! Functions that move bytes, as `wasi:io` and `wasi:random` 0.2.12 have them.
+
+    wasmtime::component::bindgen!({
+        inline: "
+            package foreshore:bytes@0.1.0;
+
+            world bytes {
+                import wasi:io/streams@0.2.12;
+                import wasi:random/random@0.2.12;
+                import wasi:random/insecure@0.2.12;
+            }
+
+            package wasi:io@0.2.12 {
+                interface error {
+                    resource error {
+                        to-debug-string: func() -> string;
+                    }
+                }
+
+                interface poll {
+                    resource pollable {
+                        ready: func() -> bool;
+                        block: func();
+                    }
+                    poll: func(in: list<borrow<pollable>>) -> list<u32>;
+                }
+
+                interface streams {
+                    use error.{error};
+                    use poll.{pollable};
+
+                    variant stream-error {
+                        last-operation-failed(error),
+                        closed,
+                    }
+
+                    resource input-stream {
+                        read: func(len: u64) -> result<list<u8>, stream-error>;
+                        blocking-read: func(len: u64) -> result<list<u8>, stream-error>;
+                        skip: func(len: u64) -> result<u64, stream-error>;
+                        blocking-skip: func(len: u64) -> result<u64, stream-error>;
+                        subscribe: func() -> pollable;
+                    }
+
+                    resource output-stream {
+                        check-write: func() -> result<u64, stream-error>;
+                        write: func(contents: list<u8>) -> result<_, stream-error>;
+                        blocking-write-and-flush: func(contents: list<u8>) -> result<_, stream-error>;
+                        flush: func() -> result<_, stream-error>;
+                        blocking-flush: func() -> result<_, stream-error>;
+                        subscribe: func() -> pollable;
+                        write-zeroes: func(len: u64) -> result<_, stream-error>;
+                        blocking-write-zeroes-and-flush: func(len: u64) -> result<_, stream-error>;
+                        splice: func(src: borrow<input-stream>, len: u64) -> result<u64, stream-error>;
+                        blocking-splice: func(src: borrow<input-stream>, len: u64) -> result<u64, stream-error>;
+                    }
+                }
+            }
+
+            package wasi:random@0.2.12 {
+                interface random {
+                    get-random-bytes: func(len: u64) -> list<u8>;
+                    get-random-u64: func() -> u64;
+                }
+
+                interface insecure {
+                    get-insecure-random-bytes: func(len: u64) -> list<u8>;
+                    get-insecure-random-u64: func() -> u64;
+                }
+            }
+        ",
+        world: "foreshore:bytes/bytes",
+        imports: { default: async | trappable },
+        with: {
+            "wasi:io/error": wasmtime_wasi_io::bindings::wasi::io::error,
+            "wasi:io/poll": wasmtime_wasi_io::bindings::wasi::io::poll,
+            "wasi:io/streams.input-stream": wasmtime_wasi_io::streams::DynInputStream,
+            "wasi:io/streams.output-stream": wasmtime_wasi_io::streams::DynOutputStream,
+        },
+        trappable_error_type: {
+            "wasi:io/streams.stream-error" => wasmtime_wasi_io::streams::StreamError,
+        },
+    });
+
+    pub(crate) use wasi::io::streams;
+    pub(crate) use wasi::random::{insecure, random};
+}

@@ -234,8 +234,11 @@ async fn converse(
         let _ = stdin.write_all(wasm).await;
     };
     let answer_max_bytes = limits.artifact_max_bytes.saturating_add(Answer::HEADER_BYTES);
-    let (_, stdout, stderr) =
-        tokio::join!(ask, read_at_most(stdout, answer_max_bytes + 1), read_stderr(stderr));
+    let (_, stdout, stderr) = tokio::join!(
+        ask,
+        read_at_most(stdout, answer_max_bytes.saturating_add(1)),
+        read_stderr(stderr)
+    );
     let stdout = stdout.map_err(|error| CompileError::child("its answer is lost", &error))?;
     if u64::try_from(stdout.len()).is_ok_and(|len| len > answer_max_bytes) {
         return Err(CompileError::ArtifactTooLarge { max_bytes: limits.artifact_max_bytes });
@@ -267,12 +270,17 @@ impl Ended {
     ) -> Result<CompiledArtifact, CompileError> {
         use std::os::unix::process::ExitStatusExt as _;
 
-        /// SIGXCPU, and SIGKILL for a child that ignored it: no one else sends those.
-        const CPU_SIGNALS: [i32; 2] = [24, 9];
+        const SIGKILL: i32 = 9;
+        const SIGXCPU: i32 = 24;
         let out_of_memory = CompileError::MemoryExhausted { max_bytes: limits.memory_max_bytes };
         if let Some(signal) = self.status.signal() {
-            if CPU_SIGNALS.contains(&signal) {
+            if signal == SIGXCPU {
                 return Err(CompileError::CpuExhausted { cpu_s: limits.cpu_s });
+            }
+            // Not by us, who return before this: by an operator, or by a kernel without memory.
+            if signal == SIGKILL {
+                let message = "it was killed; is the machine out of memory?".to_owned();
+                return Err(CompileError::Child { message });
             }
             // Rust's allocation failure: this line and SIGABRT.
             if self.stderr.contains("memory allocation of") {

@@ -2,18 +2,21 @@
 //!
 //! It bounds itself before it reads the component (CPU time, memory, no core dump, no files
 //! written, few open), compiles on one thread, and writes one answer. It opens nothing and
-//! knows nothing of the host that started it: what it needs comes on standard input.
+//! knows nothing of the host that started it: what it needs comes on standard input. A host
+//! that is killed leaves it behind for no longer than its CPU limit. (The kernel's signal on a
+//! parent's death is not used: it is sent when the *thread* that started a child ends.)
 
 use std::io::Read as _;
 use std::process::ExitCode;
 
-use rustix::process::{Resource, Rlimit, Signal, setrlimit};
+use rustix::process::{Resource, Rlimit, setrlimit};
 use wasmtime::Engine;
 
 use crate::engine::{EngineConfig, Purpose, engine_config};
 use crate::engine_hash::EngineHash;
 
-const MAGIC: [u8; 8] = *b"fscomp01";
+const REQUEST_MAGIC: [u8; 8] = *b"fs-ask-1";
+const ANSWER_MAGIC: [u8; 8] = *b"fs-ans-1";
 /// Standard streams and what the runtime opens for itself.
 const OPEN_FILES_MAX: u64 = 32;
 
@@ -30,7 +33,7 @@ impl ChildLimits {
 
     pub(crate) fn encode(self) -> [u8; Self::BYTES] {
         let mut bytes = [0; Self::BYTES];
-        bytes[..8].copy_from_slice(&MAGIC);
+        bytes[..8].copy_from_slice(&REQUEST_MAGIC);
         bytes[8..16].copy_from_slice(&self.cpu_s.to_le_bytes());
         bytes[16..24].copy_from_slice(&self.memory_max_bytes.to_le_bytes());
         bytes[24..].copy_from_slice(&self.component_bytes.to_le_bytes());
@@ -42,7 +45,7 @@ impl ChildLimits {
         let (cpu_s, rest) = rest.split_first_chunk()?;
         let (memory_max_bytes, rest) = rest.split_first_chunk()?;
         let component_bytes = rest.first_chunk()?;
-        (*magic == MAGIC).then(|| Self {
+        (*magic == REQUEST_MAGIC).then(|| Self {
             cpu_s: u64::from_le_bytes(*cpu_s),
             memory_max_bytes: u64::from_le_bytes(*memory_max_bytes),
             component_bytes: u64::from_le_bytes(*component_bytes),
@@ -73,7 +76,7 @@ impl Answer {
             Self::OutOfMemory => (2, &[0; 32], &[]),
             Self::Failed { message } => (3, &[0; 32], message.as_bytes()),
         };
-        to.write_all(&MAGIC)?;
+        to.write_all(&ANSWER_MAGIC)?;
         to.write_all(&[kind])?;
         to.write_all(engine)?;
         to.write_all(rest)?;
@@ -85,7 +88,7 @@ impl Answer {
         let (kind, rest) = rest.split_first()?;
         let (engine, rest) = rest.split_first_chunk::<32>()?;
         let (kind, engine) = (*kind, EngineHash::from_bytes(*engine));
-        if *magic != MAGIC {
+        if *magic != ANSWER_MAGIC {
             return None;
         }
         let message = || String::from_utf8_lossy(rest).into_owned();
@@ -145,9 +148,7 @@ fn confine(limits: &ChildLimits) -> rustix::io::Result<()> {
     setrlimit(Resource::Fsize, at(0, 0))?;
     setrlimit(Resource::Nofile, at(OPEN_FILES_MAX, OPEN_FILES_MAX))?;
     setrlimit(Resource::Cpu, at(limits.cpu_s, limits.cpu_s.saturating_add(1)))?;
-    setrlimit(Resource::As, at(limits.memory_max_bytes, limits.memory_max_bytes))?;
-    // A host that is killed takes its compiler with it.
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+    setrlimit(Resource::As, at(limits.memory_max_bytes, limits.memory_max_bytes))
 }
 
 fn compile(wasm: &[u8]) -> Answer {
@@ -174,4 +175,41 @@ fn is_out_of_memory(error: &wasmtime::Error) -> bool {
                 .is_some_and(|e| e.kind() == std::io::ErrorKind::OutOfMemory)
                 || cause.downcast_ref::<rustix::io::Errno>() == Some(&rustix::io::Errno::NOMEM)
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn request_and_answer_survive_the_pipe() {
+        let limits = ChildLimits { cpu_s: 10, memory_max_bytes: 512 << 20, component_bytes: 42 };
+        assert_eq!(ChildLimits::decode(limits.encode()), Some(limits));
+        assert_eq!(ChildLimits::decode([0; ChildLimits::BYTES]), None);
+        let engine = EngineHash::from_bytes([3; 32]);
+        for answer in [
+            Answer::Artifact { engine, bytes: vec![1, 2, 3] },
+            Answer::Invalid { message: "no".to_owned() },
+            Answer::OutOfMemory,
+            Answer::Failed { message: String::new() },
+        ] {
+            let mut bytes = Vec::new();
+            answer.write(&mut bytes).expect("a vector");
+            assert_eq!(Answer::decode(bytes), Some(answer));
+        }
+    }
+
+    #[test]
+    fn an_answer_that_is_cut_or_foreign_is_none() {
+        let engine = EngineHash::from_bytes([3; 32]);
+        let mut bytes = Vec::new();
+        Answer::Artifact { engine, bytes: Vec::new() }.write(&mut bytes).expect("a vector");
+        for end in 0..bytes.len() {
+            assert_eq!(Answer::decode(bytes[..end].to_vec()), None);
+        }
+        bytes[8] = 9;
+        assert_eq!(Answer::decode(bytes), None);
+        let request = ChildLimits { cpu_s: 0, memory_max_bytes: 0, component_bytes: 0 }.encode();
+        assert_eq!(Answer::decode([request, request].concat()), None, "an echo");
+    }
 }

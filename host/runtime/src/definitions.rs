@@ -11,7 +11,7 @@ use foreshore_domain::component::{NameError, ToolDefinition, ToolHints, check_na
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::schema::{Schema, SchemaError, SchemaViolation};
+use crate::schema::{PatternBudget, Schema, SchemaError, SchemaViolation};
 
 /// Tools in one component.
 const TOOLS_MAX: usize = 256;
@@ -77,7 +77,10 @@ pub enum DefinitionError {
 }
 
 impl Tool {
-    fn new(definition: ToolDefinition) -> Result<Self, DefinitionError> {
+    fn new(
+        definition: ToolDefinition,
+        budget: &mut PatternBudget,
+    ) -> Result<Self, DefinitionError> {
         check_name("tool", &definition.name)?;
         let text = |what, text: &str, max_bytes| {
             check_text(text, max_bytes).map_err(|problem| DefinitionError::Text {
@@ -95,10 +98,13 @@ impl Tool {
         if definition.input_schema.get("type").and_then(Value::as_str) != Some("object") {
             return Err(refused("input", SchemaError::NotAnObject));
         }
-        let input =
-            Schema::compile(&definition.input_schema).map_err(|error| refused("input", error))?;
-        let output = definition.output_schema.as_ref().map(Schema::compile).transpose();
-        let output = output.map_err(|error| refused("output", error))?;
+        let input = Schema::compile(&definition.input_schema, budget)
+            .map_err(|error| refused("input", error))?;
+        let output = definition.output_schema.as_ref();
+        let output = output
+            .map(|schema| Schema::compile(schema, budget))
+            .transpose()
+            .map_err(|error| refused("output", error))?;
         let name = definition.name.as_str().into();
         Ok(Self { definition, name, input, output })
     }
@@ -133,7 +139,8 @@ pub(crate) fn tools(definitions: Vec<ToolDefinition>) -> Result<Box<[Tool]>, Def
         check_name("tool", &twice.name)?;
         return Err(DefinitionError::Twice { tool: twice.name.clone() });
     }
-    definitions.into_iter().map(Tool::new).collect()
+    let mut budget = PatternBudget::default();
+    definitions.into_iter().map(|definition| Tool::new(definition, &mut budget)).collect()
 }
 
 fn check_text(text: &str, max_bytes: usize) -> Result<(), String> {
@@ -209,6 +216,100 @@ impl From<Record> for ToolDefinition {
                 idempotent: record.idempotent,
                 open_world: record.open_world,
             },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn definition(name: &str) -> ToolDefinition {
+        ToolDefinition {
+            name: name.to_owned(),
+            title: Some("Run".to_owned()),
+            description: "Runs.\n\tTwice.".to_owned(),
+            input_schema: json!({"type": "object", "properties": {"n": {"type": "integer"}}}),
+            output_schema: Some(json!({"type": "string"})),
+            hints: ToolHints { read_only: true, ..ToolHints::default() },
+        }
+    }
+
+    fn refused(change: impl FnOnce(&mut ToolDefinition)) -> DefinitionError {
+        let mut bad = definition("run");
+        change(&mut bad);
+        tools(vec![definition("fine"), bad]).expect_err("refused")
+    }
+
+    #[test]
+    fn a_tool_checks_arguments_and_results() {
+        let tools = tools(vec![definition("run")]).expect("fine");
+        let [tool] = &*tools else { panic!("one tool") };
+        assert_eq!(tool.check_arguments(&json!({"n": 1})), Ok(()));
+        let violation = tool.check_arguments(&json!({"n": "1"})).expect_err("not an integer");
+        assert_eq!(violation.pointer, "/n");
+        assert_eq!(tool.check_structured(&json!("text")), Ok(()));
+        assert!(tool.check_structured(&json!(1)).is_err());
+    }
+
+    #[test]
+    fn each_malformed_definition_is_refused_for_what_is_wrong_with_it() {
+        assert!(matches!(tools(Vec::new()), Err(DefinitionError::Count { tools: 0 })));
+        let many = (0..=TOOLS_MAX).map(|n| definition(&format!("t{n}"))).collect();
+        assert!(matches!(tools(many), Err(DefinitionError::Count { tools: 257 })));
+        let twice = tools(vec![definition("run"), definition("run")]).expect_err("twice");
+        assert_eq!(twice, DefinitionError::Twice { tool: "run".to_owned() });
+        for name in ["", "Run", "a.b", "a b", "../x", &"x".repeat(65)] {
+            let error = refused(|tool| tool.name = name.to_owned());
+            assert!(matches!(error, DefinitionError::Name(_)), "{name}: {error:?}");
+        }
+        for text in ["", " \n", "\u{1b}[31mred", "a\u{0}b", &"x".repeat(4_097)] {
+            let error = refused(|tool| tool.description = text.to_owned());
+            assert!(
+                matches!(error, DefinitionError::Text { what: "description", .. }),
+                "{text:?}: {error:?}"
+            );
+        }
+        let error = refused(|tool| tool.title = Some("x".repeat(257)));
+        assert!(matches!(error, DefinitionError::Text { what: "title", .. }), "{error:?}");
+        for schema in [json!(true), json!({}), json!({"type": "array"}), json!("object")] {
+            let error = refused(|tool| tool.input_schema = schema.clone());
+            let expected = SchemaError::NotAnObject;
+            assert!(
+                matches!(&error, DefinitionError::Schema { what: "input", error, .. } if *error == expected),
+                "{schema}: {error:?}"
+            );
+        }
+        let error = refused(|tool| tool.output_schema = Some(json!({"$ref": "#"})));
+        assert!(
+            matches!(
+                error,
+                DefinitionError::Schema {
+                    what: "output",
+                    error: SchemaError::ChainTooLong { .. },
+                    ..
+                }
+            ),
+            "{error:?}"
+        );
+    }
+
+    #[test]
+    fn definitions_survive_the_cache_and_foreign_bytes_do_not() {
+        let definitions = vec![
+            definition("one"),
+            ToolDefinition {
+                title: None,
+                output_schema: None,
+                hints: ToolHints { destructive: true, open_world: true, ..ToolHints::default() },
+                ..definition("two")
+            },
+        ];
+        assert_eq!(decode(&encode(&definitions)), Some(definitions));
+        for foreign in [&b""[..], b"{}", b"[{}]", b"[{\"name\":\"x\"}]", b"\xff"] {
+            assert_eq!(decode(foreign), None);
         }
     }
 }

@@ -178,7 +178,7 @@ fn pool(config: &EngineConfig) -> PoolingAllocationConfig {
 
 /// The page map finds the pages that a guest wrote, in Linux 6.7 and later. It does not see
 /// pages that were swapped out, which the next guest could then read: with swap, never.
-fn pagemap_scan_is_safe() -> bool {
+pub(crate) fn pagemap_scan_is_safe() -> bool {
     let read = |path| std::fs::read_to_string(path).unwrap_or_default();
     let swaps = std::fs::read_to_string("/proc/swaps");
     // Unreadable means unknown, and unknown means that there may be swap.

@@ -16,7 +16,7 @@ impl EngineHash {
         Self(hasher.0.finalize().into())
     }
 
-    pub(crate) fn from_bytes(bytes: [u8; 32]) -> Self {
+    pub(crate) const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 

@@ -54,7 +54,7 @@ const TABLE: &[(&str, Track, Rule)] = &[
     ("wasi:sockets/tcp-create-socket", Track::Wasi02, Rule::LinkedDenied),
     ("wasi:sockets/udp", Track::Wasi02, Rule::LinkedDenied),
     ("wasi:sockets/udp-create-socket", Track::Wasi02, Rule::LinkedDenied),
-    ("wasi:http/types", Track::Wasi02, Rule::Linked),
+    ("wasi:http/types", Track::Wasi02, Rule::NeedsHttp),
     ("wasi:http/outgoing-handler", Track::Wasi02, Rule::NeedsHttp),
     ("wasi:config/store", Track::Exactly("0.2.0-rc.1"), Rule::NeedsConfig),
     ("wasi:logging/logging", Track::Exactly("0.1.0-draft"), Rule::Linked),
@@ -119,4 +119,182 @@ pub(crate) fn denial(import: &Import) -> Option<Denial> {
         ImportVerdict::NotLinked => (DenialCode::ImportNotLinked, String::new()),
     };
     Some(Denial { code, subject: format!("import {}", import.name), grant })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use foreshore_domain::grant::HttpGrant;
+    use foreshore_domain::limits::Limits;
+    use foreshore_domain::policy::{ComponentPolicy, Policies};
+
+    use super::*;
+    use crate::fixture::{Fixture, FixtureImport};
+    use crate::testing::{load, loader, source};
+
+    const fn import(
+        interface: &'static str,
+        function: &'static str,
+        signature: &'static str,
+    ) -> FixtureImport {
+        FixtureImport { interface, function, signature }
+    }
+
+    /// Of each row of the table, one function or resource.
+    const PROOFS: &[FixtureImport] = &[
+        import("wasi:cli/environment@0.2.0", "get-environment", "(param i32)"),
+        import("wasi:cli/exit@0.2.0", "exit", "(param i32)"),
+        import("wasi:cli/stdin@0.2.0", "get-stdin", "(result i32)"),
+        import("wasi:cli/stdout@0.2.0", "get-stdout", "(result i32)"),
+        import("wasi:cli/stderr@0.2.0", "get-stderr", "(result i32)"),
+        import("wasi:cli/terminal-input@0.2.0", "[resource-drop]terminal-input", "(param i32)"),
+        import("wasi:cli/terminal-output@0.2.0", "[resource-drop]terminal-output", "(param i32)"),
+        import("wasi:cli/terminal-stdin@0.2.0", "get-terminal-stdin", "(param i32)"),
+        import("wasi:cli/terminal-stdout@0.2.0", "get-terminal-stdout", "(param i32)"),
+        import("wasi:cli/terminal-stderr@0.2.0", "get-terminal-stderr", "(param i32)"),
+        import("wasi:clocks/monotonic-clock@0.2.0", "now", "(result i64)"),
+        import("wasi:clocks/wall-clock@0.2.0", "now", "(param i32)"),
+        import("wasi:filesystem/types@0.2.0", "[resource-drop]descriptor", "(param i32)"),
+        import("wasi:filesystem/preopens@0.2.0", "get-directories", "(param i32)"),
+        import("wasi:io/error@0.2.0", "[resource-drop]error", "(param i32)"),
+        import("wasi:io/poll@0.2.0", "[resource-drop]pollable", "(param i32)"),
+        import("wasi:io/streams@0.2.0", "[resource-drop]input-stream", "(param i32)"),
+        import("wasi:random/random@0.2.0", "get-random-u64", "(result i64)"),
+        import("wasi:random/insecure@0.2.0", "get-insecure-random-u64", "(result i64)"),
+        import("wasi:random/insecure-seed@0.2.0", "insecure-seed", "(param i32)"),
+        import("wasi:sockets/network@0.2.0", "[resource-drop]network", "(param i32)"),
+        import("wasi:sockets/instance-network@0.2.0", "instance-network", "(result i32)"),
+        import(
+            "wasi:sockets/ip-name-lookup@0.2.0",
+            "[resource-drop]resolve-address-stream",
+            "(param i32)",
+        ),
+        import("wasi:sockets/tcp@0.2.0", "[resource-drop]tcp-socket", "(param i32)"),
+        import("wasi:sockets/tcp-create-socket@0.2.0", "create-tcp-socket", "(param i32 i32)"),
+        import("wasi:sockets/udp@0.2.0", "[resource-drop]udp-socket", "(param i32)"),
+        import("wasi:sockets/udp-create-socket@0.2.0", "create-udp-socket", "(param i32 i32)"),
+        import("wasi:http/types@0.2.0", "[resource-drop]outgoing-request", "(param i32)"),
+        import("wasi:http/outgoing-handler@0.2.0", "handle", "(param i32 i32 i32 i32)"),
+        import("wasi:config/store@0.2.0-rc.1", "get", "(param i32 i32 i32)"),
+        import("wasi:logging/logging@0.1.0-draft", "log", "(param i32 i32 i32 i32 i32)"),
+        import("foreshore:progress/progress@0.1.0", "report", "(param f64 i32 f64 i32 i32 i32)"),
+        import("foreshore:log/log@0.1.0", "log", "(param i32 i32 i32)"),
+    ];
+
+    fn granted() -> Grant {
+        Grant {
+            http: Some(HttpGrant::default()),
+            config: Some(BTreeMap::new()),
+            ..Grant::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn what_the_table_says_is_linked_links_in_the_real_linker() {
+        let place = tempfile::tempdir().expect("a directory");
+        let loader = loader(place.path());
+        let policy = ComponentPolicy { grant: granted().into(), limits: Limits::default() };
+        let policies = Policies::new([("proof".to_owned(), policy)].into(), Limits::default());
+        for (interface, _, _) in TABLE {
+            // Only types: nothing to link, and every fixture imports it.
+            if *interface == "foreshore:types/types" {
+                continue;
+            }
+            let proof = PROOFS.iter().find(|proof| {
+                proof.interface.split_once('@').is_some_and(|(name, _)| name == *interface)
+            });
+            let proof = proof.unwrap_or_else(|| panic!("no proof for {interface}"));
+            let mut fixture = Fixture::named("proof", "1.0.0");
+            fixture.imports = vec![*proof];
+            let component = loader.load(source(fixture.encode()), &policies).await;
+            let component = component.unwrap_or_else(|failure| panic!("{proof:?}: {failure}"));
+            let imports = &component.inspection().imports;
+            assert!(
+                imports.iter().any(|import| import.name == proof.interface),
+                "{proof:?} is not in {imports:?}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn an_import_that_is_not_linked_is_refused_by_its_name() {
+        let place = tempfile::tempdir().expect("a directory");
+        let mut fixture = Fixture::named("words", "1.0.0");
+        fixture.imports = vec![import(
+            "foreshore:secrets/secrets@0.1.0",
+            "exists",
+            "(param i32 i32) (result i32)",
+        )];
+        let error = load(&loader(place.path()), &fixture).await.expect_err("refused");
+        let crate::LoadError::Denied(denial) = error else { panic!("{error:?}") };
+        assert_eq!(denial.code, DenialCode::ImportNotLinked);
+        assert_eq!(denial.subject, "import foreshore:secrets/secrets@0.1.0");
+    }
+
+    #[tokio::test]
+    async fn an_import_that_is_not_granted_is_refused_with_the_line_that_grants_it() {
+        let place = tempfile::tempdir().expect("a directory");
+        let loader = loader(place.path());
+        for (interface, grant) in [
+            ("wasi:http/types@0.2.0", "[components.words.http] allow = [\"GET https://HOST/*\"]"),
+            (
+                "wasi:http/outgoing-handler@0.2.0",
+                "[components.words.http] allow = [\"GET https://HOST/*\"]",
+            ),
+            ("wasi:config/store@0.2.0-rc.1", "[components.words.config] KEY = \"VALUE\""),
+        ] {
+            let proof = PROOFS.iter().find(|proof| proof.interface == interface);
+            let mut fixture = Fixture::named("words", "1.0.0");
+            fixture.imports = vec![*proof.expect("in the list")];
+            let error = load(&loader, &fixture).await.expect_err("refused");
+            let crate::LoadError::Denied(denial) = error else { panic!("{error:?}") };
+            assert_eq!(denial.code, DenialCode::ImportNotGranted);
+            assert_eq!(denial.grant, grant);
+        }
+    }
+
+    #[test]
+    fn a_version_matches_by_its_track() {
+        let is_linked = |name: &str| verdict(name, "c", &granted()) == ImportVerdict::Linked;
+        for linked in [
+            "wasi:cli/environment@0.2.0",
+            "wasi:cli/environment@0.2.99",
+            "wasi:config/store@0.2.0-rc.1",
+            "foreshore:log/log@0.1.7",
+        ] {
+            assert!(is_linked(linked), "{linked}");
+        }
+        for other in [
+            "wasi:cli/environment",
+            "wasi:cli/environment@0.3.0",
+            "wasi:cli/environment@1.2.0",
+            "wasi:cli/environment@0.2.0-rc.1",
+            "wasi:cli/environment@",
+            "wasi:cli/environment@0.2",
+            "wasi:config/store@0.2.0",
+            "foreshore:log/log@0.2.0",
+            "wasi:nn/tensor@0.2.0",
+            "wasi:cli/environment@0.2.0@0.2.0",
+            "",
+        ] {
+            assert_eq!(verdict(other, "c", &granted()), ImportVerdict::NotLinked, "{other}");
+        }
+    }
+
+    #[test]
+    fn without_grants_sockets_are_denied_and_nothing_that_needs_a_grant_is_linked() {
+        for (interface, _, rule) in TABLE {
+            let proof = PROOFS.iter().find(|proof| proof.interface.starts_with(interface));
+            let Some(proof) = proof else { continue };
+            let found = verdict(proof.interface, "c", &Grant::default());
+            match rule {
+                Rule::Linked => assert_eq!(found, ImportVerdict::Linked, "{interface}"),
+                Rule::LinkedDenied => assert_eq!(found, ImportVerdict::LinkedDenied, "{interface}"),
+                Rule::NeedsHttp | Rule::NeedsConfig => {
+                    assert!(matches!(found, ImportVerdict::NotGranted { .. }), "{interface}");
+                }
+            }
+        }
+    }
 }

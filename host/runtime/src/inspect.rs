@@ -311,3 +311,204 @@ fn kinds(exports: &[String]) -> Vec<ComponentKind> {
         .map(|(_, kind)| kind)
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::fixture::{Fixture, FixtureImport};
+
+    const CAPS: Caps =
+        Caps { component_max_bytes: 8 << 20, functions_max: 20_000, function_max_bytes: 128 << 10 };
+
+    fn look(bytes: &[u8], caps: &Caps) -> Result<Inspection, InspectError> {
+        inspect(bytes, Digest::of(bytes), caps)
+    }
+
+    fn wat(text: &str) -> Vec<u8> {
+        wat::parse_str(text).expect("valid WAT")
+    }
+
+    #[test]
+    fn a_component_says_what_it_is() {
+        let mut fixture = Fixture::named("words", "1.2.3");
+        fixture.imports = vec![
+            FixtureImport {
+                interface: "foreshore:secrets/secrets@0.1.0",
+                function: "exists",
+                signature: "(param i32 i32) (result i32)",
+            },
+            FixtureImport {
+                interface: "wasi:config/store@0.2.0-rc.1",
+                function: "get",
+                signature: "(param i32 i32 i32)",
+            },
+        ];
+        let bytes = fixture.encode();
+        let found = look(&bytes, &CAPS).expect("a component");
+        assert_eq!(found.digest, Digest::of(&bytes));
+        assert_eq!(found.name.as_deref(), Some("words"));
+        assert_eq!(found.version, Some(semver::Version::new(1, 2, 3)));
+        assert_eq!(found.kinds, [ComponentKind::Tool]);
+        assert_eq!(found.exports, ["foreshore:tool/tool@0.1.0"]);
+        assert!(found.functions >= 3, "{}", found.functions);
+        let verdict = |name: &str| {
+            let import = found.imports.iter().find(|import| import.name == name);
+            import.unwrap_or_else(|| panic!("{name} in {:?}", found.imports)).verdict.clone()
+        };
+        assert_eq!(verdict("foreshore:types/types@0.1.0"), ImportVerdict::Linked);
+        assert_eq!(verdict("foreshore:secrets/secrets@0.1.0"), ImportVerdict::NotLinked);
+        let grant = "[components.words.config] KEY = \"VALUE\"".to_owned();
+        assert_eq!(verdict("wasi:config/store@0.2.0-rc.1"), ImportVerdict::NotGranted { grant });
+    }
+
+    #[test]
+    fn bytes_that_are_no_component_say_what_they_are() {
+        assert_eq!(look(b"", &CAPS).expect_err("empty"), InspectError::NotWasm);
+        assert_eq!(look(b"#!/bin/sh", &CAPS).expect_err("text"), InspectError::NotWasm);
+        let module = wat("(module)");
+        let error = look(&module, &CAPS).expect_err("a core module");
+        assert_eq!(error, InspectError::CoreModule);
+        assert!(error.to_string().contains("--target wasm32-wasip2"), "{error}");
+        for head in [&b"\0asm"[..], b"\0asm\x63\0\0\0", b"\0asm\x0d\0\x01"] {
+            let error = look(head, &CAPS).expect_err("cut");
+            assert!(matches!(error, InspectError::Malformed { .. }), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn each_cap_fires_at_its_value_and_not_below() {
+        let bytes = wat("(component
+                (core module (func) (func (drop (i32.const 1)) (drop (i32.const 2))))
+                (component (core module (func) (func) (func))))");
+        let found = look(&bytes, &CAPS).expect("a component");
+        assert_eq!(found.functions, 5);
+        assert_eq!(found.largest_function_bytes, 8);
+        let size = u64::try_from(bytes.len()).expect("small");
+
+        let exact = Caps { component_max_bytes: size, functions_max: 5, function_max_bytes: 8 };
+        assert!(look(&bytes, &exact).is_ok());
+        let smaller = Caps { component_max_bytes: size - 1, ..exact };
+        let error = look(&bytes, &smaller).expect_err("too large");
+        assert_eq!(error, InspectError::TooLarge { size_bytes: size, max_bytes: size - 1 });
+        let fewer = Caps { functions_max: 4, ..exact };
+        let error = look(&bytes, &fewer).expect_err("too many");
+        assert_eq!(error, InspectError::TooManyFunctions { functions: 5, max: 4 });
+        let shorter = Caps { function_max_bytes: 7, ..exact };
+        let error = look(&bytes, &shorter).expect_err("too long");
+        assert!(
+            matches!(error, InspectError::FunctionTooLarge { size_bytes: 8, max_bytes: 7, .. }),
+            "{error:?}"
+        );
+    }
+
+    /// A section may announce four billion functions and hold none.
+    #[test]
+    fn functions_are_counted_by_what_is_announced() {
+        let mut bytes = b"\0asm\x0d\0\x01\0".to_vec();
+        let module = [&b"\0asm\x01\0\0\0"[..], &[10, 5, 0xff, 0xff, 0xff, 0xff, 0x0f]].concat();
+        bytes.extend([1, u8::try_from(module.len()).expect("short")]);
+        bytes.extend(module);
+        let error = look(&bytes, &CAPS).expect_err("too many, or malformed");
+        assert!(
+            matches!(error, InspectError::TooManyFunctions { .. } | InspectError::Malformed { .. }),
+            "{error:?}"
+        );
+    }
+
+    #[test]
+    fn imports_of_a_nested_component_are_its_own() {
+        let bytes =
+            wat("(component (component (import \"a:b/c\" (instance))) (import \"f\" (func)))");
+        let found = look(&bytes, &CAPS).expect("a component");
+        let names: Vec<&str> = found.imports.iter().map(|import| import.name.as_str()).collect();
+        assert_eq!(names, ["f"]);
+        assert_eq!(found.imports[0].verdict, ImportVerdict::NotLinked);
+    }
+
+    #[test]
+    fn a_component_with_a_thousand_names_is_refused() {
+        let imports = |count: usize| {
+            let imports: String = (0..count).map(|n| format!("(import \"f{n}\" (func))")).collect();
+            wat(&format!("(component {imports})"))
+        };
+        assert!(look(&imports(NAMES_MAX), &CAPS).is_ok());
+        assert_eq!(
+            look(&imports(NAMES_MAX + 1), &CAPS).expect_err("too many"),
+            InspectError::TooManyNames
+        );
+    }
+
+    #[test]
+    fn an_identity_must_be_one_and_well_formed() {
+        let with = |sections: &[&str]| {
+            let sections: String = sections
+                .iter()
+                .map(|text| format!("(core module (@custom \"{IDENTITY_SECTION}\" {text:?}))"))
+                .collect();
+            look(&wat(&format!("(component {sections})")), &CAPS)
+        };
+        let (a, b) = (r#"{"name":"a","version":"1.0.0"}"#, r#"{"name":"b","version":"1.0.0"}"#);
+        assert_eq!(with(&[]).expect("fine").name, None);
+        assert_eq!(with(&[a, a]).expect("fine").name.as_deref(), Some("a"));
+        let long = format!(r#"{{"name":"{}","version":"1.0.0"}}"#, "a".repeat(IDENTITY_MAX_BYTES));
+        for bad in [
+            &[a, b][..],
+            &[""],
+            &["{}"],
+            &[r#"{"name":"a","version":"one"}"#],
+            &[r#"{"name":"a","version":"1.0.0","grant":"all"}"#],
+            &[r#"{"name":"a","version":"1.0.0"}{"name":"b","version":"1.0.0"}"#],
+            &[&long],
+        ] {
+            let error = with(bad).expect_err("refused");
+            assert!(matches!(error, InspectError::Identity { .. }), "{bad:?}: {error:?}");
+        }
+    }
+
+    #[test]
+    fn a_component_cut_anywhere_is_an_error_and_no_panic() {
+        let bytes = Fixture::named("words", "1.2.3").encode();
+        for end in 0..bytes.len() {
+            // A cut between two top-level sections leaves a shorter component.
+            let _ = look(&bytes[..end], &CAPS);
+        }
+        assert!(look(&bytes[..bytes.len() / 2], &CAPS).is_err());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+        #[test]
+        fn any_bytes_end_in_an_answer(mut bytes in proptest::collection::vec(any::<u8>(), 0..512)) {
+            let _ = look(&bytes, &CAPS);
+            bytes.splice(0..0, *b"\0asm\x0d\0\x01\0");
+            let _ = look(&bytes, &CAPS);
+        }
+
+        #[test]
+        fn a_component_with_bytes_changed_ends_in_an_answer(
+            changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+            cut in any::<prop::sample::Index>(),
+            repeat in any::<prop::sample::Index>(),
+        ) {
+            static BYTES: std::sync::LazyLock<Vec<u8>> =
+                std::sync::LazyLock::new(|| Fixture::named("words", "1.2.3").encode());
+            let mut bytes = BYTES.clone();
+            for (at, byte) in changes {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+            }
+            let _ = look(&bytes, &CAPS);
+            let (from, to) = (cut.index(bytes.len()), repeat.index(bytes.len()));
+            bytes.extend_from_within(from.min(to)..from.max(to));
+            let found = look(&bytes, &CAPS);
+            if let Ok(found) = found {
+                prop_assert!(found.imports.len() + found.exports.len() <= NAMES_MAX);
+                prop_assert!(found.functions <= CAPS.functions_max);
+                prop_assert!(found.largest_function_bytes <= CAPS.function_max_bytes);
+            }
+        }
+    }
+}

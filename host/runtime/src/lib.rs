@@ -17,18 +17,27 @@ mod ending;
 mod engine;
 mod engine_hash;
 mod error;
+pub mod floor;
 mod imports;
 mod inspect;
 mod json_depth;
 mod limiter;
 mod load_error;
 mod loader;
+mod open_files;
 mod registry;
 mod result;
 mod sandbox;
 mod scheduler;
 mod schema;
+mod schema_cost;
 mod state;
+
+#[cfg(test)]
+#[path = "../tests/fixture/mod.rs"]
+mod fixture;
+#[cfg(test)]
+mod testing;
 #[cfg(test)]
 mod tests;
 

@@ -30,7 +30,7 @@ use crate::engine_hash::EngineHash;
 use crate::inspect::{self, Caps, InspectError};
 use crate::load_error::{LoadError, LoadFailure};
 use crate::sandbox::{Linked, Sandbox};
-use crate::{artifact, imports};
+use crate::{artifact, imports, open_files};
 
 /// Settings of the loader. They bound what any component may be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +71,14 @@ impl LoaderConfig {
             compile_wall_s: 60,
             compile_memory_max_bytes: 512 << 20,
             artifact_max_bytes: 128 << 20,
+        }
+    }
+
+    fn caps(&self) -> Caps {
+        Caps {
+            component_max_bytes: self.component_max_bytes,
+            functions_max: self.functions_max,
+            function_max_bytes: self.function_max_bytes,
         }
     }
 }
@@ -114,12 +122,17 @@ struct Inner {
 }
 
 impl Loader {
+    /// A loader for this sandbox. Also raises this process's soft limit on open files, since
+    /// each loaded component keeps one open.
+    ///
     /// # Errors
     /// A limit of zero, or a cache directory that cannot be used.
     pub fn new(sandbox: Sandbox, config: LoaderConfig) -> Result<Self, LoaderError> {
         check(&config)?;
+        open_files::raise();
         let engine = EngineHash::of(sandbox.engine());
         let cache = AotCache::open(&config.cache_directory, engine, config.cache_max_bytes)?;
+        let caps = config.caps();
         let compilation = Compilation::new(
             config.compiler,
             CompileLimits {
@@ -129,11 +142,6 @@ impl Loader {
                 artifact_max_bytes: config.artifact_max_bytes,
             },
         );
-        let caps = Caps {
-            component_max_bytes: config.component_max_bytes,
-            functions_max: config.functions_max,
-            function_max_bytes: config.function_max_bytes,
-        };
         Ok(Self(Arc::new(Inner { sandbox, caps, engine, cache, compilation })))
     }
 
@@ -193,7 +201,7 @@ impl Loader {
         let compiled = self.compiled(source.bytes, inspection.digest).await?;
         let linked = self.0.sandbox.link(&compiled, &policy.grant)?;
         let tools = self.definitions(&linked, &reference, inspection.digest).await?;
-        let tools = definitions::tools(tools)?;
+        let tools = on_a_blocking_thread(move || definitions::tools(tools)).await?;
         let origin = source.origin;
         Ok(Component::new(Parts { reference, inspection, policy, origin, tools, linked }))
     }
@@ -250,19 +258,25 @@ impl Loader {
         reference: &ComponentRef,
         digest: Digest,
     ) -> Result<Vec<ToolDefinition>, LoadError> {
-        let cache = &self.0.cache;
-        let kept = cache.load(EntryKind::Definitions, &digest).and_then(|e| e.read().ok());
-        if let Some(definitions) = kept.and_then(|bytes| definitions::decode(&bytes)) {
+        let loader = self.clone();
+        let kept = on_a_blocking_thread(move || {
+            let entry = loader.0.cache.load(EntryKind::Definitions, &digest)?;
+            definitions::decode(&entry.read().ok()?)
+        });
+        if let Some(definitions) = kept.await {
             return Ok(definitions);
         }
         let definitions = linked
             .definitions(reference, digest)
             .await
             .map_err(|error| LoadError::Definitions { error })?;
-        let bytes = definitions::encode(&definitions);
-        if let Err(error) = cache.store(EntryKind::Definitions, &digest, &bytes) {
-            tracing::warn!(%digest, %error, "a component's definitions cannot be kept");
-        }
+        let (loader, bytes) = (self.clone(), definitions::encode(&definitions));
+        on_a_blocking_thread(move || {
+            if let Err(error) = loader.0.cache.store(EntryKind::Definitions, &digest, &bytes) {
+                tracing::warn!(%digest, %error, "a component's definitions cannot be kept");
+            }
+        })
+        .await;
         Ok(definitions)
     }
 }
@@ -277,12 +291,8 @@ pub fn examine(
     config: &LoaderConfig,
     policies: &Policies,
 ) -> Result<(ComponentRef, Inspection), LoadError> {
-    let caps = Caps {
-        component_max_bytes: config.component_max_bytes,
-        functions_max: config.functions_max,
-        function_max_bytes: config.function_max_bytes,
-    };
-    let mut inspection = inspect::inspect(&source.bytes, Digest::of(&source.bytes), &caps)?;
+    let digest = Digest::of(&source.bytes);
+    let mut inspection = inspect::inspect(&source.bytes, digest, &config.caps())?;
     let reference = reference(&inspection, source)?;
     inspect::judge(&mut inspection, &reference.name, &policies.of(&reference).grant);
     Ok((reference, inspection))
@@ -322,8 +332,8 @@ fn reference(inspection: &Inspection, source: &Source) -> Result<ComponentRef, L
     Ok(ComponentRef::new(name, version)?)
 }
 
-/// Hashing, walking and reading a component takes milliseconds: too long for a thread that
-/// serves calls.
+/// Hashing, walking and reading a component, and compiling its schemas, takes milliseconds: too
+/// long for a thread that serves calls.
 async fn on_a_blocking_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
@@ -331,5 +341,209 @@ async fn on_a_blocking_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send
             Ok(panic) => std::panic::resume_unwind(panic),
             Err(_) => std::future::pending().await,
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use foreshore_domain::call::{CallError, FiredLimit};
+    use foreshore_domain::limits::{Limits, LimitsPatch};
+    use foreshore_domain::policy::ComponentPolicy;
+
+    use super::*;
+    use crate::fixture::{Fixture, FixtureTool};
+    use crate::testing::{load, loader, sandbox, source};
+
+    fn place() -> tempfile::TempDir {
+        tempfile::tempdir().expect("a directory")
+    }
+
+    fn entries(place: &tempfile::TempDir, extension: &str) -> Vec<PathBuf> {
+        let listing = std::fs::read_dir(place.path().join("cache")).expect("a cache");
+        listing
+            .map(|entry| entry.expect("an entry").path())
+            .filter(|path| path.extension().is_some_and(|e| e == extension))
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn a_component_loads_with_its_tools_its_policy_and_its_name() {
+        let place = place();
+        let mut limits = LimitsPatch::default();
+        limits.set("fuel", 1_234).expect("a limit");
+        let policy = ComponentPolicy {
+            limits: Limits::default().with(&limits).expect("valid"),
+            ..ComponentPolicy::default()
+        };
+        let policies = Policies::new([("words".to_owned(), policy)].into(), Limits::default());
+        let mut fixture = Fixture::named("words", "1.2.3");
+        fixture.tools = vec![
+            FixtureTool::named("count"),
+            FixtureTool { output_schema: Some("{}".to_owned()), ..FixtureTool::named("sort") },
+        ];
+        let bytes = fixture.encode();
+        let component =
+            loader(place.path()).load(source(bytes.clone()), &policies).await.expect("it loads");
+        assert_eq!(component.reference().to_string(), "words@1.2.3");
+        assert_eq!(component.digest(), Digest::of(&bytes));
+        assert_eq!(component.policy().limits.fuel.get(), 1_234);
+        let names: Vec<&str> = component.tools().iter().map(|tool| &*tool.name).collect();
+        assert_eq!(names, ["count", "sort"]);
+        let tool = component.tool("count").expect("there");
+        let violation = tool.check_arguments(&serde_json::json!({"text": 1})).expect_err("no text");
+        assert_eq!(violation.pointer, "/text");
+        assert!(component.tool("none").is_none());
+    }
+
+    #[tokio::test]
+    async fn a_file_name_with_a_version_wins_over_what_the_component_says() {
+        let (place, policies) = (place(), Policies::default());
+        let loader = loader(place.path());
+        let stated = Fixture::named("words", "1.2.3").encode();
+        let silent = Fixture { identity: None, ..Fixture::named("", "") }.encode();
+        for (bytes, stem, expected) in [
+            (&stated, Some("other@2.0.0"), Ok("other@2.0.0")),
+            (&stated, Some("other"), Ok("words@1.2.3")),
+            (&stated, None, Ok("words@1.2.3")),
+            (&silent, Some("other@2.0.0"), Ok("other@2.0.0")),
+            (&silent, Some("other"), Ok("other@0.0.0")),
+            (&silent, None, Err("component_nameless")),
+            (&silent, Some("Other"), Err("component_name_invalid")),
+            (&stated, Some("../x@1.0.0"), Err("component_name_invalid")),
+            (&stated, Some("other@two"), Err("component_name_invalid")),
+        ] {
+            let mut source = source(bytes.clone());
+            source.file_stem = stem.map(str::to_owned);
+            let found = loader.load(source, &policies).await;
+            let found = found.map(|c| c.reference().to_string()).map_err(|f| f.error.code());
+            assert_eq!(found.as_deref().map_err(|code| *code), expected, "{stem:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_component_that_exports_no_tools_is_refused() {
+        let place = place();
+        let bytes = wat::parse_str("(component)").expect("valid");
+        let mut source = source(bytes);
+        source.file_stem = Some("empty".to_owned());
+        let failure = loader(place.path()).load(source, &Policies::default()).await;
+        let failure = failure.expect_err("refused");
+        assert_eq!(failure.error.code(), "component_without_tools");
+        assert_eq!(failure.reference.expect("named").to_string(), "empty@0.0.0");
+    }
+
+    #[tokio::test]
+    async fn definitions_run_under_limits_and_without_grants() {
+        let place = place();
+        let loader = loader(place.path());
+        let with = |prelude: &str| Fixture {
+            definitions_prelude: prelude.to_owned(),
+            ..Fixture::named("words", "1.0.0")
+        };
+        let error = load(&loader, &with("unreachable")).await.expect_err("it traps");
+        assert!(
+            matches!(&error, LoadError::Definitions { error: CallError::Trap { .. } }),
+            "{error:?}"
+        );
+        let error = load(&loader, &with("(loop (br 0))")).await.expect_err("it spins");
+        assert!(
+            matches!(
+                &error,
+                LoadError::Definitions {
+                    error: CallError::Limit { limit: FiredLimit::Fuel | FiredLimit::Deadline, .. }
+                }
+            ),
+            "{error:?}"
+        );
+        let grow = "(drop (memory.grow (i32.const 2000)))";
+        let error = load(&loader, &with(grow)).await.expect_err("it grows");
+        assert!(
+            matches!(
+                &error,
+                LoadError::Definitions {
+                    error: CallError::Limit { limit: FiredLimit::Memory, .. }
+                }
+            ),
+            "{error:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_definition_that_is_malformed_refuses_the_component() {
+        let place = place();
+        let loader = loader(place.path());
+        let with = |change: &dyn Fn(&mut FixtureTool)| {
+            let mut fixture = Fixture::named("words", "1.0.0");
+            change(&mut fixture.tools[0]);
+            fixture
+        };
+        let changes: [&dyn Fn(&mut FixtureTool); 4] = [
+            &|tool: &mut FixtureTool| tool.name = "A.b".to_owned(),
+            &|tool: &mut FixtureTool| tool.description = "x".repeat(5_000),
+            &|tool: &mut FixtureTool| tool.input_schema = r#"{"type":"string"}"#.to_owned(),
+            &|tool: &mut FixtureTool| {
+                tool.input_schema = r##"{"type":"object","allOf":[{"$ref":"#"}]}"##.to_owned();
+            },
+        ];
+        for change in changes {
+            let error = load(&loader, &with(change)).await.expect_err("refused");
+            assert_eq!(error.code(), "definition_refused", "{error}");
+        }
+        let twice = Fixture {
+            tools: vec![FixtureTool::named("run"), FixtureTool::named("run")],
+            ..Fixture::named("words", "1.0.0")
+        };
+        let error = load(&loader, &twice).await.expect_err("refused");
+        assert_eq!(error.to_string(), "two tools are called \"run\"");
+    }
+
+    #[tokio::test]
+    async fn a_corrupt_cache_entry_is_compiled_again_and_never_loaded() {
+        let place = place();
+        let fixture = Fixture::named("words", "1.0.0");
+        load(&loader(place.path()), &fixture).await.expect("it loads");
+        for extension in ["cwasm", "tools"] {
+            let [path] = &*entries(&place, extension) else { panic!("one {extension}") };
+            let good = std::fs::read(path).expect("readable");
+            let mut bad = good.clone();
+            let middle = bad.len() / 2;
+            bad[middle] ^= 1;
+            std::fs::remove_file(path).expect("removed");
+            std::fs::write(path, &bad).expect("written");
+            load(&loader(place.path()), &fixture).await.expect("it loads all the same");
+            assert_eq!(std::fs::read(path).expect("there again").len(), good.len());
+            assert_ne!(std::fs::read(path).expect("there again"), bad);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_component_loads_where_nothing_can_be_kept() {
+        let place = place();
+        let loader = loader(place.path());
+        std::fs::remove_dir_all(place.path().join("cache")).expect("removed");
+        load(&loader, &Fixture::named("words", "1.0.0")).await.expect("it loads");
+    }
+
+    #[tokio::test]
+    async fn a_limit_above_the_pools_ceiling_names_the_setting_that_raises_it() {
+        let place = place();
+        let mut limits = LimitsPatch::default();
+        limits.set("memory_max_bytes", 1 << 30).expect("a limit");
+        let limits = Limits::default().with(&limits).expect("valid");
+        let policies = Policies::new([].into(), limits);
+        let bytes = Fixture::named("words", "1.0.0").encode();
+        let failure = loader(place.path()).load(source(bytes), &policies).await;
+        let error = failure.expect_err("refused").error;
+        assert_eq!(error.code(), "limit_above_ceiling");
+        assert!(error.to_string().contains("memory_ceiling_bytes"), "{error}");
+    }
+
+    #[test]
+    fn a_setting_of_zero_is_refused_by_name() {
+        let place = place();
+        let mut config = LoaderConfig::new(place.path().join("cache"), Compiler::InProcess);
+        config.compile_cpu_s = 0;
+        let error = Loader::new(sandbox(), config).err().expect("refused");
+        assert!(matches!(error, LoaderError::Zero { setting: "compile_cpu_s" }), "{error}");
     }
 }

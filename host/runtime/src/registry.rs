@@ -237,3 +237,194 @@ fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a
         .min()
         .map(|(_, name)| name)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+    use super::*;
+    use crate::fixture::{Fixture, FixtureTool};
+    use crate::loader::Loader;
+    use crate::testing::{load, loader};
+
+    struct Bench {
+        _place: tempfile::TempDir,
+        loader: Loader,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let place = tempfile::tempdir().expect("a directory");
+            let loader = loader(place.path());
+            Self { _place: place, loader }
+        }
+
+        async fn component(&self, name: &str, version: &str, tools: &[&str]) -> Component {
+            let mut fixture = Fixture::named(name, version);
+            fixture.tools = tools.iter().map(|tool| FixtureTool::named(tool)).collect();
+            load(&self.loader, &fixture).await.expect("it loads")
+        }
+    }
+
+    fn name(text: &str) -> ToolName {
+        text.parse().expect("a tool name")
+    }
+
+    fn refused(text: &str, origin: Origin) -> Refused {
+        let (name, version) = text.split_once('@').expect("name@version");
+        let version = version.parse().expect("a version");
+        Refused {
+            reference: Some(ComponentRef::new(name, version).expect("a name")),
+            digest: Digest::of(text.as_bytes()),
+            origin,
+            error: Arc::new(LoadError::Nameless),
+        }
+    }
+
+    #[tokio::test]
+    async fn versions_live_side_by_side_and_the_name_alone_means_the_highest() {
+        let bench = Bench::new();
+        let registry = Registry::new();
+        for version in ["1.9.0", "1.10.0", "1.2.0"] {
+            registry.insert(bench.component("words", version, &["count"]).await);
+        }
+        let snapshot = registry.snapshot();
+        let version = |text| {
+            snapshot.find(&name(text)).expect("found").component().reference().version.to_string()
+        };
+        assert_eq!(version("words.count"), "1.10.0");
+        assert_eq!(version("words@1.2.0.count"), "1.2.0");
+        assert!(snapshot.find(&name("words@3.0.0.count")).is_err());
+        assert_eq!(snapshot.components().count(), 3);
+        assert_eq!(
+            snapshot.find(&name("words.count")).expect("found").tool().definition.name,
+            "count"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_snapshot_that_somebody_holds_does_not_change() {
+        let bench = Bench::new();
+        let registry = Registry::new();
+        let first = bench.component("words", "1.0.0", &["count"]).await;
+        let digest = first.digest();
+        assert!(registry.insert(first).is_none());
+        let before = registry.snapshot();
+        let replaced = registry.insert(bench.component("words", "1.0.0", &["count", "sort"]).await);
+        assert_eq!(replaced.map(|component| component.digest()), Some(digest));
+        assert_eq!(registry.remove("words", None).len(), 1);
+        assert!(before.find(&name("words.count")).is_ok());
+        assert!(before.find(&name("words.sort")).is_err());
+        let after = registry.snapshot();
+        assert!(after.find(&name("words.count")).is_err());
+        assert_eq!(before.generation() + 2, after.generation());
+    }
+
+    #[tokio::test]
+    async fn one_version_is_removed_and_the_others_stay() {
+        let bench = Bench::new();
+        let registry = Registry::new();
+        for version in ["1.0.0", "2.0.0"] {
+            registry.insert(bench.component("words", version, &["count"]).await);
+        }
+        let removed = registry.remove("words", Some(&Version::new(2, 0, 0)));
+        assert_eq!(removed.len(), 1);
+        let found = registry.snapshot().find(&name("words.count")).expect("the other");
+        assert_eq!(found.component().reference().version, Version::new(1, 0, 0));
+        assert!(registry.remove("words", Some(&Version::new(9, 0, 0))).is_empty());
+        assert!(registry.remove("nothing", None).is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_wrong_name_is_answered_with_the_nearest() {
+        let bench = Bench::new();
+        let registry = Registry::new();
+        registry.insert(bench.component("files", "1.0.0", &["search", "read", "write"]).await);
+        registry.insert(bench.component("fetch", "1.0.0", &["request"]).await);
+        let suggestion =
+            |text| registry.snapshot().find(&name(text)).expect_err("wrong").suggestion;
+        assert_eq!(suggestion("files.serach").as_deref(), Some("files.search"));
+        assert_eq!(suggestion("fiels.read").as_deref(), Some("files.read"));
+        assert_eq!(suggestion("file.serch").as_deref(), Some("files.search"));
+        assert_eq!(suggestion("files@1.0.0.reed").as_deref(), Some("files@1.0.0.read"));
+        assert_eq!(suggestion("files@2.0.0.read").as_deref(), None);
+        assert_eq!(suggestion("weather.today"), None);
+        assert_eq!(suggestion("files.delete"), None);
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_kept_with_its_verdict_until_it_is_obsolete() {
+        let bench = Bench::new();
+        let registry = Registry::new();
+        let file = Origin::Directory("words.wasm".into());
+        registry.refuse(refused("words@1.0.0", file.clone()));
+        let not_found = registry.snapshot().find(&name("words.count")).expect_err("refused");
+        let verdict = not_found.refused.expect("the verdict");
+        assert_eq!(verdict.error.code(), "component_nameless");
+        let other = registry.snapshot().find(&name("words@2.0.0.count")).expect_err("not there");
+        assert!(other.refused.is_none());
+
+        registry.refuse(refused("words@1.0.1", file));
+        assert_eq!(registry.snapshot().refused().count(), 1, "one file, one verdict");
+        registry.refuse(refused("words@1.0.0", Origin::Api));
+        registry.insert(bench.component("words", "1.0.0", &["count"]).await);
+        let left: Vec<String> = registry
+            .snapshot()
+            .refused()
+            .filter_map(|refused| Some(refused.reference.as_ref()?.to_string()))
+            .collect();
+        assert_eq!(left, ["words@1.0.1"]);
+        registry.remove("words", None);
+        assert_eq!(registry.snapshot().refused().count(), 0);
+    }
+
+    #[test]
+    fn refusals_are_bounded() {
+        let registry = Registry::new();
+        for n in 0..REFUSED_MAX + 5 {
+            registry.refuse(refused(&format!("c{n}@1.0.0"), Origin::Api));
+        }
+        let snapshot = registry.snapshot();
+        assert_eq!(snapshot.refused().count(), REFUSED_MAX);
+        let first = snapshot.refused().next().and_then(|refused| refused.reference.clone());
+        assert_eq!(first.map(|reference| reference.to_string()).as_deref(), Some("c5@1.0.0"));
+    }
+
+    /// Readers that look for a tool all the time, during a thousand swaps of its component.
+    #[tokio::test]
+    async fn no_reader_ever_misses_a_tool_that_is_swapped() {
+        let bench = Bench::new();
+        let registry = Registry::new();
+        let versions = [
+            bench.component("words", "1.0.0", &["count"]).await,
+            bench.component("words", "1.0.0", &["count", "sort"]).await,
+        ];
+        registry.insert(versions[0].clone());
+        let (done, looks) = (AtomicBool::new(false), AtomicU64::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    let mut generation = 0;
+                    while !done.load(Ordering::Acquire) {
+                        let snapshot = registry.snapshot();
+                        let found = snapshot.find(&name("words.count")).expect("never missing");
+                        assert_eq!(found.tool().definition.name, "count");
+                        assert!(snapshot.generation() >= generation, "time runs forward");
+                        generation = snapshot.generation();
+                        looks.fetch_add(1, Ordering::Relaxed);
+                    }
+                });
+            }
+            for swap in 0..1_000_usize {
+                let replaced = registry.insert(versions[swap % 2].clone());
+                assert!(replaced.is_some());
+                // Whoever asks after the swap was acknowledged sees the new one.
+                let found = registry.snapshot().find(&name("words.count")).expect("there");
+                assert_eq!(found.component().digest(), versions[swap % 2].digest());
+            }
+            done.store(true, Ordering::Release);
+        });
+        assert!(looks.load(Ordering::Relaxed) > 0);
+        assert_eq!(registry.snapshot().generation(), 1_001);
+    }
+}

@@ -2,7 +2,10 @@
 //! and a door that says what a test wants it to say.
 
 mod endings;
+mod files;
 mod limits;
+mod measure;
+mod requests;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};

@@ -164,6 +164,7 @@ impl Drop for Lent {
 fn translated(response: HttpResponse) -> ::http::Response<WasiBody> {
     let body = response.body.map_err(|error| match error {
         HttpBodyError::TooLarge { max_bytes } => Error::HttpResponseBodySize(Some(max_bytes)),
+        HttpBodyError::Stalled { .. } => Error::ConnectionReadTimeout,
         _ => Error::HttpResponseIncomplete,
     });
     let mut translated = ::http::Response::new(body.boxed_unsync());
@@ -185,6 +186,9 @@ fn error_code(error: EffectError) -> Error {
         EffectError::TimedOut { what: "connecting", .. } => Error::ConnectionTimeout,
         EffectError::TimedOut { .. } => Error::HttpResponseTimeout,
         EffectError::BadResponse { .. } => Error::HttpProtocolError,
+        EffectError::RequestBody(HttpBodyError::TooLarge { max_bytes }) => {
+            Error::HttpRequestBodySize(Some(max_bytes))
+        }
         error => Error::InternalError(Some(error.to_string())),
     }
 }

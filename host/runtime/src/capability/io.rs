@@ -7,12 +7,13 @@
 use foreshore_domain::call::FiredLimit;
 use wasmtime::Result;
 use wasmtime::component::{HasSelf, Linker, Resource};
-use wasmtime_wasi_io::bindings::wasi::io::{error, poll, streams};
+use wasmtime_wasi_io::bindings::wasi::io::{error, poll, streams as wasi};
 use wasmtime_wasi_io::poll::DynPollable;
 use wasmtime_wasi_io::streams::{DynInputStream, DynOutputStream, StreamError, StreamResult};
 
+use crate::bindings::asynchronous::streams;
 use crate::limiter::{LimitFired, count};
-use crate::state::State;
+use crate::state::{CallScope, State};
 
 pub(crate) fn link(linker: &mut Linker<State>) -> Result<()> {
     error::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
@@ -20,19 +21,23 @@ pub(crate) fn link(linker: &mut Linker<State>) -> Result<()> {
     streams::add_to_linker::<State, HasSelf<State>>(linker, |state| state)
 }
 
-impl State {
-    fn count_stream_operation(&self) -> StreamResult<()> {
-        self.scope.count_operation().map_err(|fired| StreamError::Trap(fired.into()))
-    }
-
-    /// What a guest may hand over at once, so that a stream need not hold more.
-    fn check_size(&self, bytes: &[u8]) -> StreamResult<()> {
-        let allowed = self.scope.context.limits.hostcall_max_bytes.get();
-        if count(bytes.len()) <= allowed {
-            return Ok(());
+impl CallScope {
+    /// What comes before each operation: it is counted, and a guest that kept the thread busy
+    /// gives it to others.
+    async fn begin(&self, bytes: usize) -> StreamResult<()> {
+        trapped(self.count_operation())?;
+        self.copied(bytes);
+        self.breathe().await;
+        let allowed = self.context.limits.hostcall_max_bytes.get();
+        if count(bytes) > allowed {
+            return trapped(Err(LimitFired { limit: FiredLimit::HostCall, allowed }));
         }
-        Err(StreamError::Trap(LimitFired { limit: FiredLimit::HostCall, allowed }.into()))
+        Ok(())
     }
+}
+
+fn trapped(checked: Result<(), LimitFired>) -> StreamResult<()> {
+    checked.map_err(|fired| StreamError::Trap(fired.into()))
 }
 
 impl error::Host for State {}
@@ -72,19 +77,29 @@ impl poll::HostPollable for State {
 }
 
 impl streams::Host for State {
-    fn convert_stream_error(&mut self, error: StreamError) -> Result<streams::StreamError> {
-        streams::Host::convert_stream_error(&mut self.table, error)
+    async fn convert_stream_error(&mut self, error: StreamError) -> Result<streams::StreamError> {
+        match error {
+            StreamError::Closed => Ok(streams::StreamError::Closed),
+            StreamError::LastOperationFailed(error) => {
+                Ok(streams::StreamError::LastOperationFailed(self.table.push(error)?))
+            }
+            StreamError::Trap(error) => Err(error),
+        }
     }
 }
 
 impl streams::HostInputStream for State {
     async fn drop(&mut self, stream: Resource<DynInputStream>) -> Result<()> {
-        streams::HostInputStream::drop(&mut self.table, stream).await
+        wasi::HostInputStream::drop(&mut self.table, stream).await
     }
 
-    fn read(&mut self, stream: Resource<DynInputStream>, length: u64) -> StreamResult<Vec<u8>> {
-        self.count_stream_operation()?;
-        streams::HostInputStream::read(&mut self.table, stream, length)
+    async fn read(
+        &mut self,
+        stream: Resource<DynInputStream>,
+        length: u64,
+    ) -> StreamResult<Vec<u8>> {
+        self.scope.begin(0).await?;
+        wasi::HostInputStream::read(&mut self.table, stream, length)
     }
 
     async fn blocking_read(
@@ -92,13 +107,13 @@ impl streams::HostInputStream for State {
         stream: Resource<DynInputStream>,
         length: u64,
     ) -> StreamResult<Vec<u8>> {
-        self.count_stream_operation()?;
-        streams::HostInputStream::blocking_read(&mut self.table, stream, length).await
+        self.scope.begin(0).await?;
+        wasi::HostInputStream::blocking_read(&mut self.table, stream, length).await
     }
 
-    fn skip(&mut self, stream: Resource<DynInputStream>, length: u64) -> StreamResult<u64> {
-        self.count_stream_operation()?;
-        streams::HostInputStream::skip(&mut self.table, stream, length)
+    async fn skip(&mut self, stream: Resource<DynInputStream>, length: u64) -> StreamResult<u64> {
+        self.scope.begin(0).await?;
+        wasi::HostInputStream::skip(&mut self.table, stream, length)
     }
 
     async fn blocking_skip(
@@ -106,35 +121,44 @@ impl streams::HostInputStream for State {
         stream: Resource<DynInputStream>,
         length: u64,
     ) -> StreamResult<u64> {
-        self.count_stream_operation()?;
-        streams::HostInputStream::blocking_skip(&mut self.table, stream, length).await
+        self.scope.begin(0).await?;
+        wasi::HostInputStream::blocking_skip(&mut self.table, stream, length).await
     }
 
-    fn subscribe(&mut self, stream: Resource<DynInputStream>) -> Result<Resource<DynPollable>> {
+    async fn subscribe(
+        &mut self,
+        stream: Resource<DynInputStream>,
+    ) -> Result<Resource<DynPollable>> {
         self.scope.count_operation()?;
-        streams::HostInputStream::subscribe(&mut self.table, stream)
+        wasi::HostInputStream::subscribe(&mut self.table, stream)
     }
 }
 
 impl streams::HostOutputStream for State {
     async fn drop(&mut self, stream: Resource<DynOutputStream>) -> Result<()> {
-        streams::HostOutputStream::drop(&mut self.table, stream).await
+        wasi::HostOutputStream::drop(&mut self.table, stream).await
     }
 
-    fn check_write(&mut self, stream: Resource<DynOutputStream>) -> StreamResult<u64> {
-        self.count_stream_operation()?;
-        streams::HostOutputStream::check_write(&mut self.table, stream)
+    async fn check_write(&mut self, stream: Resource<DynOutputStream>) -> StreamResult<u64> {
+        self.scope.begin(0).await?;
+        wasi::HostOutputStream::check_write(&mut self.table, stream)
     }
 
-    fn write(&mut self, stream: Resource<DynOutputStream>, bytes: Vec<u8>) -> StreamResult<()> {
-        self.count_stream_operation()?;
-        self.check_size(&bytes)?;
-        streams::HostOutputStream::write(&mut self.table, stream, bytes)
+    async fn write(
+        &mut self,
+        stream: Resource<DynOutputStream>,
+        bytes: Vec<u8>,
+    ) -> StreamResult<()> {
+        self.scope.begin(bytes.len()).await?;
+        wasi::HostOutputStream::write(&mut self.table, stream, bytes)
     }
 
-    fn subscribe(&mut self, stream: Resource<DynOutputStream>) -> Result<Resource<DynPollable>> {
+    async fn subscribe(
+        &mut self,
+        stream: Resource<DynOutputStream>,
+    ) -> Result<Resource<DynPollable>> {
         self.scope.count_operation()?;
-        streams::HostOutputStream::subscribe(&mut self.table, stream)
+        wasi::HostOutputStream::subscribe(&mut self.table, stream)
     }
 
     async fn blocking_write_and_flush(
@@ -142,8 +166,8 @@ impl streams::HostOutputStream for State {
         stream: Resource<DynOutputStream>,
         bytes: Vec<u8>,
     ) -> StreamResult<()> {
-        self.count_stream_operation()?;
-        streams::HostOutputStream::blocking_write_and_flush(&mut self.table, stream, bytes).await
+        self.scope.begin(bytes.len()).await?;
+        wasi::HostOutputStream::blocking_write_and_flush(&mut self.table, stream, bytes).await
     }
 
     async fn blocking_write_zeroes_and_flush(
@@ -151,34 +175,38 @@ impl streams::HostOutputStream for State {
         stream: Resource<DynOutputStream>,
         length: u64,
     ) -> StreamResult<()> {
-        self.count_stream_operation()?;
-        streams::HostOutputStream::blocking_write_zeroes_and_flush(&mut self.table, stream, length)
+        self.scope.begin(0).await?;
+        wasi::HostOutputStream::blocking_write_zeroes_and_flush(&mut self.table, stream, length)
             .await
     }
 
-    fn write_zeroes(&mut self, stream: Resource<DynOutputStream>, length: u64) -> StreamResult<()> {
-        self.count_stream_operation()?;
-        streams::HostOutputStream::write_zeroes(&mut self.table, stream, length)
+    async fn write_zeroes(
+        &mut self,
+        stream: Resource<DynOutputStream>,
+        length: u64,
+    ) -> StreamResult<()> {
+        self.scope.begin(0).await?;
+        wasi::HostOutputStream::write_zeroes(&mut self.table, stream, length)
     }
 
-    fn flush(&mut self, stream: Resource<DynOutputStream>) -> StreamResult<()> {
-        self.count_stream_operation()?;
-        streams::HostOutputStream::flush(&mut self.table, stream)
+    async fn flush(&mut self, stream: Resource<DynOutputStream>) -> StreamResult<()> {
+        self.scope.begin(0).await?;
+        wasi::HostOutputStream::flush(&mut self.table, stream)
     }
 
     async fn blocking_flush(&mut self, stream: Resource<DynOutputStream>) -> StreamResult<()> {
-        self.count_stream_operation()?;
-        streams::HostOutputStream::blocking_flush(&mut self.table, stream).await
+        self.scope.begin(0).await?;
+        wasi::HostOutputStream::blocking_flush(&mut self.table, stream).await
     }
 
-    fn splice(
+    async fn splice(
         &mut self,
         destination: Resource<DynOutputStream>,
         source: Resource<DynInputStream>,
         length: u64,
     ) -> StreamResult<u64> {
-        self.count_stream_operation()?;
-        streams::HostOutputStream::splice(&mut self.table, destination, source, length)
+        self.scope.begin(0).await?;
+        wasi::HostOutputStream::splice(&mut self.table, destination, source, length)
     }
 
     async fn blocking_splice(
@@ -187,8 +215,7 @@ impl streams::HostOutputStream for State {
         source: Resource<DynInputStream>,
         length: u64,
     ) -> StreamResult<u64> {
-        self.count_stream_operation()?;
-        streams::HostOutputStream::blocking_splice(&mut self.table, destination, source, length)
-            .await
+        self.scope.begin(0).await?;
+        wasi::HostOutputStream::blocking_splice(&mut self.table, destination, source, length).await
     }
 }

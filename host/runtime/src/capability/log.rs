@@ -132,8 +132,10 @@ pub(crate) fn link(linker: &mut Linker<State>) -> Result<()> {
 }
 
 impl log::Host for State {
-    fn log(&mut self, level: log::Level, message: String) -> Result<()> {
+    async fn log(&mut self, level: log::Level, message: String) -> Result<()> {
         self.scope.count_operation()?;
+        self.scope.copied(message.len());
+        self.scope.breathe().await;
         let level = match level {
             log::Level::Trace => LogLevel::Trace,
             log::Level::Debug => LogLevel::Debug,
@@ -147,8 +149,10 @@ impl log::Host for State {
 }
 
 impl logging::Host for State {
-    fn log(&mut self, level: logging::Level, context: String, message: String) -> Result<()> {
+    async fn log(&mut self, level: logging::Level, context: String, message: String) -> Result<()> {
         self.scope.count_operation()?;
+        self.scope.copied(context.len() + message.len());
+        self.scope.breathe().await;
         let level = match level {
             logging::Level::Trace => LogLevel::Trace,
             logging::Level::Debug => LogLevel::Debug,

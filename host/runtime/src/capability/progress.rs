@@ -49,8 +49,15 @@ pub(crate) fn link(linker: &mut Linker<State>) -> Result<()> {
 }
 
 impl progress::Host for State {
-    fn report(&mut self, done: f64, total: Option<f64>, message: Option<String>) -> Result<()> {
+    async fn report(
+        &mut self,
+        done: f64,
+        total: Option<f64>,
+        message: Option<String>,
+    ) -> Result<()> {
         self.scope.count_operation()?;
+        self.scope.copied(message.as_ref().map_or(0, String::len));
+        self.scope.breathe().await;
         // Not a number is no progress, and would not survive JSON.
         if !done.is_finite() {
             return Ok(());

@@ -7,8 +7,9 @@ use foreshore_domain::call::FiredLimit;
 use rand::RngExt;
 use wasmtime::Result;
 use wasmtime::component::{HasSelf, Linker};
-use wasmtime_wasi::p2::bindings::random::{insecure, insecure_seed, random};
+use wasmtime_wasi::p2::bindings::random::insecure_seed;
 
+use crate::bindings::asynchronous::{insecure, random};
 use crate::limiter::{LimitFired, size};
 use crate::state::State;
 
@@ -19,33 +20,35 @@ pub(crate) fn link(linker: &mut Linker<State>) -> Result<()> {
 }
 
 impl State {
-    fn random_bytes(&mut self, length: u64) -> Result<Vec<u8>> {
+    async fn random_bytes(&mut self, length: u64) -> Result<Vec<u8>> {
+        self.scope.count_operation()?;
         let allowed = self.scope.context.limits.random_max_bytes.get();
         if length > allowed {
             return Err(LimitFired { limit: FiredLimit::HostCall, allowed }.into());
         }
         let mut bytes = vec![0; size(length)];
-        rand::rng().fill(&mut bytes[..]);
+        self.scope.timed(|| rand::rng().fill(&mut bytes[..]));
+        self.scope.breathe().await;
         Ok(bytes)
     }
 }
 
 impl random::Host for State {
-    fn get_random_bytes(&mut self, length: u64) -> Result<Vec<u8>> {
-        self.random_bytes(length)
+    async fn get_random_bytes(&mut self, length: u64) -> Result<Vec<u8>> {
+        self.random_bytes(length).await
     }
 
-    fn get_random_u64(&mut self) -> Result<u64> {
+    async fn get_random_u64(&mut self) -> Result<u64> {
         Ok(rand::rng().random())
     }
 }
 
 impl insecure::Host for State {
-    fn get_insecure_random_bytes(&mut self, length: u64) -> Result<Vec<u8>> {
-        self.random_bytes(length)
+    async fn get_insecure_random_bytes(&mut self, length: u64) -> Result<Vec<u8>> {
+        self.random_bytes(length).await
     }
 
-    fn get_insecure_random_u64(&mut self) -> Result<u64> {
+    async fn get_insecure_random_u64(&mut self) -> Result<u64> {
         Ok(rand::rng().random())
     }
 }

@@ -249,3 +249,49 @@ async fn a_limit_above_what_the_pool_can_hold_is_refused_by_the_name_of_the_sett
     assert!(error.to_string().contains("raise memory_ceiling_bytes"), "{error}");
     host.sandbox.check_limits(&Limits::default()).expect("the defaults fit");
 }
+
+/// Host calls cost a guest next to no fuel, so fuel alone neither makes it yield nor stops it.
+#[tokio::test]
+async fn a_guest_that_only_calls_the_host_lets_others_run_and_is_stopped_in_time() {
+    let log = r#"(import "foreshore:log/log@0.1.0" "log" (func $log (param i32 i32 i32)))"#;
+    let large_lines = tool_with(
+        log,
+        "(memory (export \"memory\") 64)",
+        "(loop $again
+            (call $log (i32.const 2) (i32.const 0) (i32.const 4000000)) (br $again))
+         (i32.const 0)",
+    );
+    let random = r#"(import "wasi:random/random@0.2.6" "get-random-bytes"
+        (func $random (param i64 i32)))"#;
+    let randomness = tool_with(
+        random,
+        "(memory (export \"memory\") 32)",
+        "(loop $again
+            (global.set $free (i32.const 32768))
+            (call $random (i64.const 1000000) (i32.const 64)) (br $again))
+         (i32.const 0)",
+    );
+    let host = Host::new();
+    for (interface, module) in
+        [("foreshore:log/log@0.1.0", large_lines), ("wasi:random/random@0.2.6", randomness)]
+    {
+        let ticks = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&ticks);
+        let neighbor = tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                counted.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        let linked = host.link(&[interface], &module, &Arc::default());
+        let context = context(&Arc::default(), &[("deadline_ms", 200)]);
+        let started = Instant::now();
+        let report = linked.call(context, "test", "{}").await;
+        let took = started.elapsed();
+        neighbor.abort();
+        assert_eq!(fired(report), (FiredLimit::Deadline, 200), "{interface}");
+        assert!(took < Duration::from_millis(1_000), "{interface}: {took:?}");
+        let ticks = ticks.load(Ordering::Relaxed);
+        assert!(ticks >= 10, "{interface}: the neighbor ran {ticks} times");
+    }
+}

@@ -22,7 +22,7 @@ use wasmtime_wasi::p2::bindings::filesystem::types::{
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, FsError, FsResult};
 
 use super::Opened;
-use super::metadata::{counted_bytes, identity_hash, inode, stat_of, system_time};
+use super::metadata::{counted_bytes, identity_hash, inode, stat_of, system_time, time_spec};
 use super::mounts::permissions;
 use super::open::{Open, Opening};
 use super::quota::Growth;
@@ -347,10 +347,16 @@ impl HostDescriptor for State {
         accessed: NewTimestamp,
         modified: NewTimestamp,
     ) -> FsResult<()> {
-        let (opened, _) = self.directory(&descriptor)?;
+        let (opened, directory) = self.directory(&descriptor)?;
         self.scope.may_change(&opened, &path, FileChangeKind::SetTimes).await?;
-        let mut context = WasiFilesystemCtx::default();
-        self.delegate(&mut context).set_times_at(descriptor, flags, path, accessed, modified).await
+        let (accessed, modified) = (time_spec(accessed)?, time_spec(modified)?);
+        let set = match follow(flags) {
+            FollowSymlinks::Yes => cap_primitives::fs::set_times,
+            FollowSymlinks::No => cap_primitives::fs::set_times_nofollow,
+        };
+        self.scope
+            .work(&opened, &path, || set(&directory, Path::new(&path), accessed, modified))
+            .await
     }
 
     async fn link_at(

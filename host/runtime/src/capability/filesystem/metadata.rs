@@ -3,7 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, SystemTime};
 
-use cap_primitives::fs::{Metadata, MetadataExt};
+use cap_primitives::fs::{Metadata, MetadataExt, SystemTimeSpec};
 use wasmtime_wasi::p2::bindings::clocks::wall_clock::Datetime;
 use wasmtime_wasi::p2::bindings::filesystem::types::{
     DescriptorStat, DescriptorType, ErrorCode, MetadataHashValue, NewTimestamp,
@@ -85,4 +85,11 @@ pub(super) fn system_time(time: NewTimestamp) -> Result<Option<SystemTime>, Erro
                 .ok_or(ErrorCode::Overflow)
         }
     }
+}
+
+/// The same, as cap-std wants it.
+pub(super) fn time_spec(time: NewTimestamp) -> Result<Option<SystemTimeSpec>, ErrorCode> {
+    let from_std =
+        |time| SystemTimeSpec::Absolute(cap_primitives::time::SystemTime::from_std(time));
+    Ok(system_time(time)?.map(from_std))
 }
