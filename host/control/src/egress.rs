@@ -125,6 +125,8 @@ impl Egress {
         let target = Target::checked(call, &method, &uri)?;
         let headers = fields::checked(call, &target, &uri, headers)?;
         allowed(call, &target)?;
+        let request_max_bytes = call.limits.http_request_max_bytes.get();
+        request_body::check_announced(&headers, &body, request_max_bytes)?;
         reserved(call, &target)?;
 
         let connect_timeout = within(timeouts.connect, self.config.connect_timeout);
@@ -135,8 +137,7 @@ impl Egress {
         };
         let connection = timed("connecting", connect_timeout, connecting).await?;
 
-        let (body, body_failure) =
-            request_body::bounded(body, call.limits.http_request_max_bytes.get());
+        let (body, body_failure) = request_body::bounded(body, request_max_bytes);
         let asked = response::Asked {
             target: &target,
             body_failure,

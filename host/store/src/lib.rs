@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod error;
+pub mod floor;
 mod frame;
 mod journal;
 mod queue;

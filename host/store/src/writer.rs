@@ -75,7 +75,7 @@ struct Waiters {
 }
 
 impl Writer {
-    const BACKOFF_MIN: Duration = Duration::from_millis(50);
+    const BACKOFF_MIN: Duration = Duration::from_millis(20);
     const BACKOFF_MAX: Duration = Duration::from_secs(2);
 
     /// Writes until the queue is closed and empty.

@@ -33,7 +33,7 @@ fn append_until_killed() {
             .map(|_| {
                 let journal = journal.clone();
                 tokio::spawn(async move {
-                    loop {
+                    for _ in 0..1_000_000 {
                         journal.append_soon(event("soon"));
                         let seq = journal.append(event("kept")).await.expect("appended").seq;
                         println!("acknowledged {seq}");

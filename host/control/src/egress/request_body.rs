@@ -9,10 +9,28 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use foreshore_domain::effect::{HttpBody, HttpBodyError};
+use http::header::{self, HeaderMap};
 use http_body::{Body, Frame, SizeHint};
 
 /// Why the body broke off, if it did.
 pub(super) type BodyFailure = Arc<OnceLock<HttpBodyError>>;
+
+/// A body that says beforehand that it is too large is not begun.
+///
+/// # Errors
+/// A length, in the fields or of the body itself, above the limit.
+pub(super) fn check_announced(
+    headers: &HeaderMap,
+    body: &HttpBody,
+    max_bytes: u64,
+) -> Result<(), HttpBodyError> {
+    let field = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
+    let in_fields = field.and_then(|text| text.parse::<u64>().ok()).unwrap_or_default();
+    if in_fields.max(body.size_hint().lower()) > max_bytes {
+        return Err(HttpBodyError::TooLarge { max_bytes });
+    }
+    Ok(())
+}
 
 /// A body of at most so many bytes, and where its failure will be.
 pub(super) fn bounded(body: HttpBody, max_bytes: u64) -> (RequestBody, BodyFailure) {

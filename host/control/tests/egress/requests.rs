@@ -194,6 +194,23 @@ async fn a_request_body_may_have_its_limit_and_not_a_byte_more() {
 }
 
 #[tokio::test]
+async fn a_request_body_that_announces_too_much_is_not_begun() {
+    let server = Server::start(Answer::ok(b"")).await;
+    let world = open_world().limit("http_request_max_bytes", 1_000).build();
+    let uri = format!("http://allowed.test:{}/", server.port());
+    let mut by_field = request("POST", &uri);
+    by_field.headers.insert("content-length", "1001".parse().unwrap());
+    let mut by_size = request("POST", &uri);
+    by_size.body = body(&[b'x'; 1_001]);
+    for post in [by_field, by_size] {
+        let error = world.send(post).await.err().expect("too large");
+        let too_large = HttpBodyError::TooLarge { max_bytes: 1_000 };
+        assert_eq!(error.to_string(), EffectError::RequestBody(too_large).to_string());
+    }
+    assert_eq!(server.connections(), 0);
+}
+
+#[tokio::test]
 async fn a_request_body_that_breaks_off_says_so() {
     let server = Server::start(Answer::Silence).await;
     let world = open_world().build();

@@ -58,7 +58,7 @@ impl Disk {
         }
         for change in changes {
             match change {
-                Change::Length(length) if random() % 2 == 0 => left.resize(length, 0),
+                Change::Length(length) if random().is_multiple_of(2) => left.resize(length, 0),
                 Change::Length(_) => {}
                 Change::Write(offset, data) => tear(&mut left, offset, &data, random),
             }
@@ -89,7 +89,7 @@ impl Disk {
 
 fn tear(left: &mut Vec<u8>, offset: usize, data: &[u8], random: &mut impl FnMut() -> u64) {
     for (index, sector) in data.chunks(SECTOR_BYTES).enumerate() {
-        if random() % 2 == 0 {
+        if random().is_multiple_of(2) {
             continue;
         }
         let at = offset + index * SECTOR_BYTES;
