@@ -26,3 +26,9 @@ mod wire;
 pub use config::{ConfigError, EdgeLimitRow, EdgeLimits, GatewayConfig};
 pub use openapi::document as openapi_document;
 pub use server::{Drained, ServeError, serve};
+
+/// The JSON that a call answers with over HTTP, for a command line that answers alike.
+pub fn outcome_json(outcome: &foreshore_domain::outcome::Outcome) -> bytes::Bytes {
+    let result = wire::CallResult::from(outcome);
+    wire::json(&result, result.room())
+}
