@@ -142,7 +142,8 @@ unpack() {
             [[ $version =~ $pattern ]] || continue
             (cd "$scratch" && apt-get -qq download "$package=$version") > "$apt/log" 2>&1 || continue
             deb=$(echo "$scratch/$package"_*.deb)
-            if dpkg-deb -c "$deb" | grep -q "$wanted\$"; then
+            dpkg-deb -c "$deb" > "$scratch/list"
+            if grep -q "$wanted\$" "$scratch/list"; then
                 dpkg-deb -x "$deb" "$scratch/$package"
                 say "  $package $version from $suite"
                 return

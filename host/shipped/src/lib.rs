@@ -23,16 +23,29 @@ pub struct Shipped {
     pub limits: LimitsPatch,
 }
 
+/// What stands behind `foreshore bench`: carried, and never served unless it is added by hand.
+const BENCHMARK_GUESTS: &[&str] = &["bench", "bench-http"];
+
 /// The components in the binary, in the order of their names.
 pub fn components() -> &'static [Shipped] {
     static COMPONENTS: LazyLock<Vec<Shipped>> = LazyLock::new(|| {
-        let embedded: &[(&'static str, &'static str, &'static [u8])] =
-            include!(concat!(env!("OUT_DIR"), "/components.rs"));
-        let shipped =
-            |&(name, version, bytes)| Shipped { name, version, bytes, limits: limits(name) };
-        embedded.iter().map(shipped).collect()
+        embedded().filter(|shipped| !BENCHMARK_GUESTS.contains(&shipped.name)).collect()
     });
     &COMPONENTS
+}
+
+/// A guest of the benchmarks: `bench` or `bench-http`.
+pub fn benchmark_guest(name: &str) -> Option<Shipped> {
+    embedded().find(|shipped| shipped.name == name && BENCHMARK_GUESTS.contains(&name))
+}
+
+fn embedded() -> impl Iterator<Item = Shipped> {
+    let embedded: &[(&'static str, &'static str, &'static [u8])] =
+        include!(concat!(env!("OUT_DIR"), "/components.rs"));
+    embedded.iter().map(|&(name, version, bytes)| {
+        let name = if name == "bench_http" { "bench-http" } else { name };
+        Shipped { name, version, bytes, limits: limits(name) }
+    })
 }
 
 /// What a class of tool needs beyond the defaults, from what they were seen to use.

@@ -163,6 +163,8 @@ macro_rules! failed_from {
 
 failed_from!(
     &str,
+    Box<dyn std::error::Error>,
+    Box<dyn std::error::Error + Send + Sync>,
     serde_json::Error,
     std::fmt::Error,
     std::str::Utf8Error,

@@ -43,6 +43,7 @@ macro_rules! export {
                     $crate::Outcome,
                     $crate::bindings::foreshore::types::types::Error,
                 > {
+                    $crate::internal::report_panics();
                     let name = name.as_str();
                     let result = match name {
                         $(_ if name == <$tool as $crate::Tool>::NAME => {
@@ -109,6 +110,21 @@ const fn equal(left: &str, right: &str) -> bool {
         i += 1;
     }
     true
+}
+
+/// Lets a panic say what happened on one line of standard error, which is the last thing that the
+/// host reads of a crashed call. Rust's own report ends in advice on an environment variable that
+/// no caller can set.
+#[doc(hidden)]
+pub fn report_panics() {
+    // Costs a call some hundred instructions, and no formatting unless there is a panic.
+    std::panic::set_hook(Box::new(|panic| {
+        let message = panic.payload_as_str().unwrap_or("a value that is no text");
+        match panic.location() {
+            Some(place) => eprintln!("panic at {place}: {message}"),
+            None => eprintln!("panic: {message}"),
+        }
+    }));
 }
 
 /// The answer to a name that is none of the component's.

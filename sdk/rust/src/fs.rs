@@ -18,9 +18,9 @@ pub enum Access {
     Write,
 }
 
-/// Explains why an operation on `path` failed: [`Error::Denied`] where no mount covers the path
-/// or its mount is read-only, [`Error::NotFound`] where nothing is there, [`Error::Failed`] for the
-/// rest, each with the path in it.
+/// Explains why an operation on `path` failed: [`Error::Denied`] where no mount covers the path,
+/// its mount is read-only or its quota is used up, [`Error::NotFound`] where nothing is there,
+/// [`Error::Failed`] for the rest, each with the path in it.
 ///
 /// ```no_run
 /// use foreshore_sdk::fs::{Access, explain};
@@ -50,6 +50,9 @@ fn explain_within(mounts: &[PathBuf], path: &Path, error: &io::Error, access: Ac
     match (error.kind(), access) {
         (io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem, Access::Write) => {
             Error::denied_write(path)
+        }
+        (io::ErrorKind::QuotaExceeded, _) => {
+            Error::denied("mount_bytes_exhausted", shown.to_string())
         }
         // Out of the mount by `..` or a link.
         (io::ErrorKind::PermissionDenied, Access::Read) => Error::denied_path(path),
@@ -111,6 +114,12 @@ mod tests {
         assert_eq!(write, Error::denied_write("/data/x"));
         let read = explained("/data/link", denied, Access::Read);
         assert_eq!(read, Error::denied_path("/data/link"));
+    }
+
+    #[test]
+    fn a_quota_that_is_used_up_is_a_denial() {
+        let error = explained("/data/x", io::ErrorKind::QuotaExceeded, Access::Write);
+        assert_eq!(error, Error::denied("mount_bytes_exhausted", "/data/x"));
     }
 
     #[test]

@@ -69,8 +69,13 @@ pub use serde_json;
 /// What the code that `#[tool]` and [`export!`] write needs; no part of the API.
 #[doc(hidden)]
 pub mod internal {
-    pub use crate::export::{call_unknown, distinct};
+    pub use crate::export::{call_unknown, distinct, report_panics};
     pub use crate::returns;
     pub use crate::schema::{input_schema, output_schema};
     pub use crate::tool::{Described, definition, parse_arguments};
 }
+
+/// The README's example, which `cargo test` compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

@@ -28,7 +28,8 @@ struct Found {
     first: Option<String>,
 }
 
-/// Search files by regular expression. Returns how many lines match.
+/// Search files by regular
+/// expression. Returns how many lines match.
 ///
 /// Use it to find where a thing is.
 #[tool(name = "search-files", read_only, idempotent)]
