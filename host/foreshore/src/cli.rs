@@ -5,17 +5,23 @@
 //! Invariant: what a program wants to read goes to standard output, everything else to standard
 //! error.
 
+mod call;
 mod completions;
+mod component;
 mod config;
-mod exit;
+mod demo;
+pub(crate) mod exit;
+mod new;
 mod output;
+mod serve;
+mod test;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use self::exit::{Exit, Failure};
+use self::exit::Failure;
 use crate::config::{Config, Overrides};
 
 /// Runs agents and tools that nobody has to trust: each call in a fresh sandbox, with limits on
@@ -29,6 +35,22 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Show in under a minute what this does, on real input
+    Demo(demo::Demo),
+    /// Serve the tools over HTTP
+    Serve(serve::Serve),
+    /// Run one call of a tool, without a server
+    Call(call::Call),
+    /// List, examine, add and remove components
+    #[command(subcommand)]
+    Component(component::Component),
+    /// Start a component of your own
+    #[command(subcommand)]
+    New(new::New),
+    /// Run a component's test cases on the real host
+    Test(test::Test),
+    /// Measure what the sandbox costs, each figure against its floor in the same run
+    Bench(crate::bench::Bench),
     /// Check or print the configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -71,6 +93,12 @@ impl ConfigArguments {
     }
 
     fn load_with(&self, overrides: &Overrides) -> Result<Config, Failure> {
+        for path in self.data.iter().chain(&self.components) {
+            if path.to_str().is_none() {
+                let message = format!("{}: a path in the configuration is UTF-8", path.display());
+                return Err(Failure::Usage(message));
+            }
+        }
         Ok(Config::load(self.config.as_deref(), overrides)?)
     }
 }
@@ -79,6 +107,13 @@ impl ConfigArguments {
 pub(crate) fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
+        Command::Demo(command) => command.run(),
+        Command::Serve(command) => command.run(),
+        Command::Call(command) => command.run(),
+        Command::Component(command) => command.run(),
+        Command::New(command) => command.run(),
+        Command::Test(command) => command.run(),
+        Command::Bench(command) => command.run(),
         Command::Config(command) => command.run(),
         Command::Completions(command) => command.run(),
     };

@@ -9,13 +9,17 @@ pub(crate) mod print;
 mod reader;
 pub(crate) mod sections;
 mod sources;
-mod tree;
+pub(crate) mod tree;
 
+pub(crate) use self::sources::parse_toml;
+
+use std::fmt;
 use std::path::{Path, PathBuf};
 
+use foreshore_domain::limits::LimitsPatch;
 use serde::Deserialize as _;
 
-use self::policies::PolicyTable;
+use self::policies::{PolicyTable, Refusal};
 use self::sections::Sections;
 use self::tree::{Node, Origin, Value};
 
@@ -124,6 +128,24 @@ impl Config {
     /// A flag that does not fit.
     pub(crate) fn defaults(overrides: &Overrides) -> Result<Self, ConfigError> {
         Self::read(overrides.tree(), None)
+    }
+
+    /// Limits that a shipped component wants where the operator says nothing.
+    ///
+    /// # Errors
+    /// A suggestion above a ceiling.
+    pub(crate) fn suggest_limits(
+        &mut self,
+        name: &str,
+        suggested: &LimitsPatch,
+    ) -> Result<(), ConfigError> {
+        let suggested = self.policies.suggest_limits(name, suggested, &self.sections);
+        suggested.map_err(|error| self.refused(&["components", name, "limits"], &error))
+    }
+
+    /// A setting that a part refuses, with the place where it was written.
+    pub(crate) fn refused(&self, keys: &[&str], message: &dyn fmt::Display) -> ConfigError {
+        Refusal::new(keys, message).located(&self.tree)
     }
 
     fn read(

@@ -5,6 +5,7 @@
 //! Invariant: the hidden compile command is handled before anything else starts, because it runs
 //! on the bytes of strangers and must have no thread, no runtime and no log of the host in it.
 
+mod bench;
 mod cli;
 mod config;
 mod nearest;
@@ -16,7 +17,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|argument| argument == wire_up::COMPILE_COMMAND) {
-        return ExitCode::FAILURE;
+        return foreshore_runtime::compile_child_main();
     }
     cli::main()
 }

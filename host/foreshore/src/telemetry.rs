@@ -29,6 +29,17 @@ pub(crate) fn start(section: &LogSection) -> Result<(), ConfigError> {
     Ok(())
 }
 
+/// Starts to log what goes wrong, for a command that answers one person; more, if they ask.
+///
+/// # Errors
+/// A filter that cannot be read.
+pub(crate) fn start_quietly(section: &LogSection) -> Result<(), ConfigError> {
+    if *section == LogSection::default() {
+        return start(&LogSection { filter: "error".to_owned(), ..LogSection::default() });
+    }
+    start(section)
+}
+
 /// # Errors
 /// A filter that cannot be read.
 pub(crate) fn filter(section: &LogSection) -> Result<EnvFilter, ConfigError> {

@@ -1,18 +1,347 @@
 //! The one place that joins concrete types: configuration to engine, loader, door and edge.
+//!
+//! Deliberately absent: decisions. Whatever is started here is started the same way for a server,
+//! for one call, for test cases and for the demonstration; they differ only in their [`Plan`].
 
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use foreshore_control::{
+    Compiler, ConcurrencyConfig, Control, ControlConfig, EgressConfig, EngineConfig, JournalPlace,
+    LoaderConfig, Origin, Selection, Source,
+};
+use foreshore_domain::component::{ComponentRef, Inspection};
+use foreshore_domain::policy::Policies;
+use foreshore_gateway::GatewayConfig;
+
+use crate::cli::exit::Failure;
+use crate::config::sections::{ConcurrencySection, LoaderSection, RuntimeSection};
 use crate::config::{Config, ConfigError};
+use crate::nearest::nearest;
 
 /// The hidden command by which the host starts itself to compile a component.
 pub(crate) const COMPILE_COMMAND: &str = "__compile";
 
-/// Whether the parts would accept their settings; nothing is started.
-pub(crate) fn check(config: &Config) -> Result<(), ConfigError> {
-    crate::telemetry::filter(&config.sections.log)?;
+/// How long the end of a single call waits for what it left behind.
+pub(crate) const DRAIN_OF_ONE_CALL: Duration = Duration::from_millis(500);
+
+/// Slots of a pool that serves one person: each costs time to set up.
+const SLOTS_OF_ONE_CALL: u32 = 8;
+
+/// What a host is started for.
+pub(crate) struct Plan {
+    /// What each component may touch and use.
+    pub(crate) policies: Policies,
+    /// Components that are given, not found.
+    pub(crate) sources: Vec<Source>,
+    /// Whether the components directory counts.
+    pub(crate) uses_directory: bool,
+    /// Which of all these are loaded.
+    pub(crate) selection: Selection,
+    /// Where requests go out.
+    pub(crate) egress: EgressConfig,
+    /// Whether the host stays or does one thing and ends.
+    pub(crate) purpose: Purpose,
+}
+
+/// A server keeps a record and takes up what changes; a command does its work and ends; a keeper
+/// is a command that changes the components directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Server,
+    Command,
+    Keeper,
+}
+
+impl Plan {
+    /// A server: everything there is, and what is added later.
+    pub(crate) fn server(config: &Config) -> Self {
+        Self { purpose: Purpose::Server, ..Self::command(config, Selection::All) }
+    }
+
+    /// A command that needs these components of all that are installed.
+    ///
+    /// It records nothing on disk: a server may hold the journal, and whoever sits at the
+    /// keyboard sees what happens.
+    pub(crate) fn command(config: &Config, selection: Selection) -> Self {
+        Self {
+            policies: config.policies.clone().into_policies(),
+            sources: shipped(),
+            uses_directory: true,
+            selection,
+            egress: EgressConfig::default(),
+            purpose: Purpose::Command,
+        }
+    }
+
+    /// A command that needs one component, which it has in hand.
+    pub(crate) fn component(config: &Config, component: Source) -> Self {
+        Self {
+            sources: vec![component],
+            uses_directory: false,
+            ..Self::command(config, Selection::All)
+        }
+    }
+
+    /// A command that puts components in place or takes them away: the directory is made.
+    pub(crate) fn keeper(config: &Config) -> Self {
+        Self {
+            sources: Vec::new(),
+            purpose: Purpose::Keeper,
+            ..Self::command(config, Selection::All)
+        }
+    }
+
+    /// A command that brings no component along: it only asks what the host would say of one.
+    pub(crate) fn empty(config: &Config) -> Self {
+        Self { sources: Vec::new(), uses_directory: false, ..Self::command(config, Selection::All) }
+    }
+}
+
+/// Starts a host.
+///
+/// # Errors
+/// Whatever keeps it from starting, with what to do about it.
+pub(crate) async fn start(config: &Config, plan: Plan) -> Result<Arc<Control>, Failure> {
+    let sections = &config.sections;
+    let mut engine = engine(&sections.runtime);
+    let mut journal = JournalPlace::File(config.data.join("journal.redb"));
+    let watch = plan.purpose == Purpose::Server && plan.uses_directory;
+    match plan.purpose {
+        Purpose::Server => std::fs::create_dir_all(&config.data)
+            .with_context(|| format!("data directory {}", config.data.display()))
+            .map_err(Failure::Start)?,
+        Purpose::Command | Purpose::Keeper => {
+            engine.slots = SLOTS_OF_ONE_CALL;
+            journal = JournalPlace::InMemory;
+        }
+    }
+    // A command that only looks does not leave a directory behind.
+    let directory = Some(&config.components_directory)
+        .filter(|path| plan.uses_directory && (plan.purpose != Purpose::Command || path.is_dir()));
+    let control = ControlConfig {
+        engine,
+        policies: plan.policies,
+        journal,
+        components_directory: directory.cloned(),
+        embedded: plan.sources,
+        selection: plan.selection,
+        concurrency: concurrency(&sections.concurrency),
+        egress: plan.egress,
+        watch,
+        ..ControlConfig::new(loader(config)?)
+    };
+    Control::start(control).await.map_err(|error| Failure::Start(error.into()))
+}
+
+/// Runs a future on a runtime of its own, as every command does.
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
+    foreshore_control::egress::install_crypto_provider();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .expect("invariant: a machine that cannot start a thread cannot run a host");
+    let result = runtime.block_on(future);
+    // What still blocks then, such as the resolving of a name, is not waited for.
+    runtime.shutdown_background();
+    result
+}
+
+/// The components that the binary carries.
+pub(crate) fn shipped() -> Vec<Source> {
+    let source = |shipped: &foreshore_shipped::Shipped| Source {
+        bytes: Bytes::from_static(shipped.bytes),
+        file_stem: Some(format!("{}@{}", shipped.name, shipped.version)),
+        origin: Origin::Embedded,
+    };
+    foreshore_shipped::components().iter().map(source).collect()
+}
+
+/// Gives the shipped components the limits they want, where the operator says nothing.
+///
+/// # Errors
+/// A suggestion above a ceiling: a fault of this build.
+pub(crate) fn suggest_limits(config: &mut Config) -> Result<(), ConfigError> {
+    for shipped in foreshore_shipped::components() {
+        config.suggest_limits(shipped.name, &shipped.limits)?;
+    }
     Ok(())
 }
 
-/// Policies for components that do not exist.
-pub(crate) fn unused_policies(config: &Config) -> Vec<String> {
-    let _ = config.policies.names();
-    Vec::new()
+/// Reads a component from a file.
+///
+/// # Errors
+/// A file that cannot be read. Whether it is a component is for the loader to say, which also
+/// bounds it; here only what could not even be read is refused.
+pub(crate) fn read_component(file: &Path) -> Result<Source, Failure> {
+    let bytes = std::fs::read(file).with_context(|| format!("component {}", file.display()))?;
+    let stem = file.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    Ok(Source { bytes: bytes.into(), file_stem: stem, origin: Origin::Directory(file.to_owned()) })
+}
+
+/// A component's name and what is in it, without starting a host.
+///
+/// # Errors
+/// Bytes that are no component, or one beyond the caps.
+pub(crate) fn examine(
+    config: &Config,
+    source: &Source,
+) -> Result<(ComponentRef, Inspection), Failure> {
+    let policies = config.policies.clone().into_policies();
+    let loader = loader(config)?;
+    foreshore_runtime::examine(source, &loader, &policies)
+        .map_err(|error| Failure::Other(error.into()))
+}
+
+/// Names that the configuration has a policy for and that no component has. Often a slip; always
+/// harmless, so a reason to warn and not to refuse.
+pub(crate) fn policies_without_component(config: &Config) -> Vec<String> {
+    let mut names: BTreeSet<String> =
+        foreshore_shipped::components().iter().map(|shipped| shipped.name.to_owned()).collect();
+    let entries = std::fs::read_dir(&config.components_directory).into_iter().flatten();
+    for entry in entries.flatten() {
+        let path = entry.path();
+        if path.extension().is_some_and(|extension| extension == "wasm")
+            && let Ok(source) = read_component(&path)
+            && let Ok((reference, _)) = examine(config, &source)
+        {
+            names.insert(reference.name.to_string());
+        }
+    }
+    let of = |policy: &str| policy.split('@').next().unwrap_or_default().to_owned();
+    config
+        .policies
+        .limits()
+        .filter(|(policy, _)| !names.contains(&of(policy)))
+        .map(|(policy, _)| {
+            let near = nearest(&of(policy), names.iter().map(String::as_str));
+            let hint = near.map(|name| format!("; did you mean \"{name}\"?")).unwrap_or_default();
+            format!("[components.{policy}] is for a component that is not there{hint}")
+        })
+        .collect()
+}
+
+/// The settings of the HTTP edge.
+pub(crate) fn gateway(config: &Config) -> GatewayConfig {
+    let server = &config.sections.server;
+    GatewayConfig {
+        hosts: server.hosts.clone(),
+        origins: server.origins.clone(),
+        limits: server.limits.clone(),
+    }
+}
+
+/// Whether the parts would accept their settings; nothing is started.
+///
+/// # Errors
+/// The first setting that would be refused.
+pub(crate) fn check(config: &Config) -> Result<(), ConfigError> {
+    crate::telemetry::filter(&config.sections.log)?;
+    gateway(config).checked().map_err(|error| config.refused(&["server"], &error))?;
+    let ceiling = engine(&config.sections.runtime).memory_ceiling_bytes;
+    for (name, limits) in config.policies.limits() {
+        if limits.memory_max_bytes.get() > ceiling {
+            let message = format!(
+                "memory_max_bytes = {} of component \"{name}\" is above runtime.memory_ceiling_bytes = {ceiling}; raise that or lower the limit",
+                limits.memory_max_bytes
+            );
+            return Err(
+                config.refused(&["components", name, "limits", "memory_max_bytes"], &message)
+            );
+        }
+    }
+    Ok(())
+}
+
+/// The loader's settings where nobody says otherwise.
+pub(crate) fn default_loader() -> LoaderConfig {
+    LoaderConfig::new(PathBuf::new(), Compiler::InProcess)
+}
+
+/// The loader's settings.
+///
+/// # Errors
+/// The path of this program is not known.
+pub(crate) fn loader(config: &Config) -> Result<LoaderConfig, Failure> {
+    let program = std::env::current_exe()
+        .context("this program cannot find itself, which it needs to compile components")
+        .map_err(Failure::Start)?;
+    let compiler = Compiler::Child { program, arguments: vec![COMPILE_COMMAND.into()] };
+    let mut loader = LoaderConfig::new(config.data.join("compiled"), compiler);
+    let LoaderSection {
+        component_max_bytes,
+        functions_max,
+        function_max_bytes,
+        cache_max_bytes,
+        compile_cpu_s,
+        compile_wall_s,
+        compile_memory_max_bytes,
+    } = config.sections.loader;
+    for (setting, value) in [
+        (&mut loader.component_max_bytes, component_max_bytes),
+        (&mut loader.functions_max, functions_max),
+        (&mut loader.function_max_bytes, function_max_bytes),
+        (&mut loader.cache_max_bytes, cache_max_bytes),
+        (&mut loader.compile_cpu_s, compile_cpu_s),
+        (&mut loader.compile_wall_s, compile_wall_s),
+        (&mut loader.compile_memory_max_bytes, compile_memory_max_bytes),
+    ] {
+        if let Some(value) = value {
+            *setting = value.get();
+        }
+    }
+    Ok(loader)
+}
+
+/// The engine's settings.
+pub(crate) fn engine(section: &RuntimeSection) -> EngineConfig {
+    let RuntimeSection {
+        slots,
+        memory_ceiling_bytes,
+        table_elements_ceiling,
+        heavy_permits,
+        first_slice_ms,
+        fuel_yield_interval,
+        wasm_stack_bytes,
+    } = *section;
+    let mut engine = EngineConfig::default();
+    if let Some(slots) = slots {
+        engine.slots = slots.get();
+    }
+    for (setting, value) in [
+        (&mut engine.memory_ceiling_bytes, memory_ceiling_bytes),
+        (&mut engine.table_elements_ceiling, table_elements_ceiling),
+        (&mut engine.first_slice_ms, first_slice_ms),
+        (&mut engine.fuel_yield_interval, fuel_yield_interval),
+        (&mut engine.wasm_stack_bytes, wasm_stack_bytes),
+    ] {
+        if let Some(value) = value {
+            *setting = value.get();
+        }
+    }
+    engine.heavy_permits = heavy_permits.or(engine.heavy_permits);
+    engine
+}
+
+/// How many calls at once.
+pub(crate) fn concurrency(section: &ConcurrencySection) -> ConcurrencyConfig {
+    let ConcurrencySection { calls_max, queue_max, queue_wait_max_ms } = *section;
+    let mut concurrency = ConcurrencyConfig::default();
+    if let Some(calls_max) = calls_max {
+        concurrency.calls_max = calls_max.get();
+        // Twice as many may wait, unless the operator says otherwise.
+        concurrency.queue_max = calls_max.get().saturating_mul(2);
+    }
+    if let Some(queue_max) = queue_max {
+        concurrency.queue_max = queue_max.get();
+    }
+    if let Some(wait_ms) = queue_wait_max_ms {
+        concurrency.queue_wait_max = Duration::from_millis(wait_ms.get());
+    }
+    concurrency
 }

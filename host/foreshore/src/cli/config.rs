@@ -61,7 +61,7 @@ impl Check {
             Err(failure) => return Err(failure),
         };
         let file = config.file.as_ref().map(|file| file.display().to_string());
-        let warnings = crate::wire_up::unused_policies(&config);
+        let warnings = crate::wire_up::policies_without_component(&config);
         if self.json {
             print_json(&serde_json::json!({ "ok": true, "file": file, "warnings": warnings }));
             return Ok(Exit::Success);

@@ -221,6 +221,11 @@ impl Waiting {
         Self { bar }
     }
 
+    /// Runs what writes to the terminal, without the spinner in its way.
+    pub(crate) fn suspend(&self, write: impl FnOnce()) {
+        self.bar.suspend(write);
+    }
+
     pub(crate) fn say(&self, message: String) {
         self.bar.set_message(message);
     }

@@ -33,7 +33,7 @@ pub(crate) struct Refusal {
 }
 
 impl Refusal {
-    fn new(keys: &[&str], message: impl ToString) -> Self {
+    pub(crate) fn new(keys: &[&str], message: impl ToString) -> Self {
         Self {
             keys: keys.iter().map(|&key| key.to_owned()).collect(),
             message: message.to_string(),
@@ -84,9 +84,9 @@ impl PolicyTable {
             .or_insert_with(|| ComponentPolicy { grant: Arc::default(), limits })
     }
 
-    /// The names that policies were written for.
-    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
-        self.by_name.keys().map(String::as_str)
+    /// The limits of each component that a policy was written for.
+    pub(crate) fn limits(&self) -> impl Iterator<Item = (&str, &Limits)> {
+        self.by_name.iter().map(|(name, policy)| (name.as_str(), &policy.limits))
     }
 
     /// What the host decides by.

@@ -4,8 +4,12 @@
 
 use std::fmt::Write as _;
 
+use foreshore_domain::limits::Limits;
+
+use super::Config;
+use super::sections::{LogSection, RuntimeSection, ServerSection};
 use super::tree::{Node, Origin, Table, Value};
-use super::{Config, sections};
+use crate::wire_up;
 
 /// Whether values that may be secrets are written out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,18 +37,49 @@ impl Config {
         let path = |path: &std::path::Path| Value::Text(path.display().to_string());
         put(&["data"], path(&self.data));
         put(&["components_directory"], path(&self.components_directory));
-        for (keys, value) in sections::defaults() {
-            put(&keys, value);
+        let server = ServerSection::default();
+        put(&["server", "listen"], Value::Text(server.listen.0.0.to_string()));
+        put(&["server", "hosts"], Value::List(Vec::new()));
+        put(&["server", "origins"], Value::List(Vec::new()));
+        for row in server.limits.table() {
+            put(&["server", "limits", row.name], integer(row.value));
         }
-        for row in foreshore_domain::limits::Limits::default().table() {
+        let engine = wire_up::engine(&RuntimeSection::default());
+        put(&["runtime", "slots"], integer(engine.slots.into()));
+        put(&["runtime", "memory_ceiling_bytes"], integer(engine.memory_ceiling_bytes));
+        put(&["runtime", "table_elements_ceiling"], integer(engine.table_elements_ceiling));
+        put(&["runtime", "first_slice_ms"], integer(engine.first_slice_ms));
+        put(&["runtime", "fuel_yield_interval"], integer(engine.fuel_yield_interval));
+        put(&["runtime", "wasm_stack_bytes"], integer(engine.wasm_stack_bytes));
+        let loader = wire_up::default_loader();
+        put(&["loader", "component_max_bytes"], integer(loader.component_max_bytes));
+        put(&["loader", "functions_max"], integer(loader.functions_max));
+        put(&["loader", "function_max_bytes"], integer(loader.function_max_bytes));
+        put(&["loader", "cache_max_bytes"], integer(loader.cache_max_bytes));
+        put(&["loader", "compile_cpu_s"], integer(loader.compile_cpu_s));
+        put(&["loader", "compile_wall_s"], integer(loader.compile_wall_s));
+        put(&["loader", "compile_memory_max_bytes"], integer(loader.compile_memory_max_bytes));
+        let concurrency = wire_up::concurrency(&self.sections.concurrency);
+        put(&["concurrency", "calls_max"], count(concurrency.calls_max));
+        put(&["concurrency", "queue_max"], count(concurrency.queue_max));
+        let wait_ms = u64::try_from(concurrency.queue_wait_max.as_millis()).unwrap_or(u64::MAX);
+        put(&["concurrency", "queue_wait_max_ms"], integer(wait_ms));
+        let log = LogSection::default();
+        put(&["log", "filter"], Value::Text(log.filter));
+        put(&["log", "format"], Value::Text("text".to_owned()));
+        for row in Limits::default().table() {
             put(&["limits", row.name], integer(row.value));
         }
         tree
     }
 }
 
+fn count(value: usize) -> Value {
+    integer(u64::try_from(value).unwrap_or(u64::MAX))
+}
+
 /// A number too large for TOML is no setting's default; it would be shown as the largest.
-pub(crate) fn integer(value: u64) -> Value {
+fn integer(value: u64) -> Value {
     Value::Integer(i64::try_from(value).unwrap_or(i64::MAX))
 }
 

@@ -14,6 +14,7 @@ use std::str::FromStr;
 use foreshore_domain::grant::GuestPath;
 use foreshore_domain::http_rule::HttpRule;
 use foreshore_domain::limits::LimitsPatch;
+use foreshore_gateway::EdgeLimits;
 use serde::{Deserialize, Deserializer};
 
 /// The whole of the configuration.
@@ -40,11 +41,22 @@ pub(crate) struct Sections {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct ServerSection {
     pub(crate) listen: Parsed<ListenAddress>,
+    /// Names under which clients reach this host, besides loopback names and addresses.
+    pub(crate) hosts: Vec<String>,
+    /// Origins of web pages that may change things here.
+    pub(crate) origins: Vec<String>,
+    /// What a connection and a request may use.
+    pub(crate) limits: EdgeLimits,
 }
 
 impl Default for ServerSection {
     fn default() -> Self {
-        Self { listen: Parsed(ListenAddress(SocketAddr::from(([127, 0, 0, 1], 7433)))) }
+        Self {
+            listen: Parsed(ListenAddress(SocketAddr::from(([127, 0, 0, 1], 7433)))),
+            hosts: Vec::new(),
+            origins: Vec::new(),
+            limits: EdgeLimits::default(),
+        }
     }
 }
 
@@ -54,6 +66,7 @@ impl Default for ServerSection {
 pub(crate) struct RuntimeSection {
     pub(crate) slots: Option<NonZeroU32>,
     pub(crate) memory_ceiling_bytes: Option<NonZeroU64>,
+    pub(crate) table_elements_ceiling: Option<NonZeroU64>,
     pub(crate) heavy_permits: Option<NonZeroUsize>,
     pub(crate) first_slice_ms: Option<NonZeroU64>,
     pub(crate) fuel_yield_interval: Option<NonZeroU64>,
@@ -67,6 +80,7 @@ pub(crate) struct LoaderSection {
     pub(crate) component_max_bytes: Option<NonZeroU64>,
     pub(crate) functions_max: Option<NonZeroU64>,
     pub(crate) function_max_bytes: Option<NonZeroU64>,
+    pub(crate) cache_max_bytes: Option<NonZeroU64>,
     pub(crate) compile_cpu_s: Option<NonZeroU64>,
     pub(crate) compile_wall_s: Option<NonZeroU64>,
     pub(crate) compile_memory_max_bytes: Option<NonZeroU64>,
@@ -132,7 +146,7 @@ pub(crate) enum ClockWord {
 }
 
 /// What the host says of itself, on standard error.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct LogSection {
     /// `info`, or a filter such as `warn,foreshore_control=debug`.
@@ -216,16 +230,4 @@ where
             serde::de::Error::custom(format_args!("\"{}\": {error}{example}", text.escape_debug()))
         })
     }
-}
-
-/// What holds where nothing is written, for `config print --effective`.
-pub(crate) fn defaults() -> Vec<(Vec<&'static str>, super::tree::Value)> {
-    use super::tree::Value;
-    let server = ServerSection::default();
-    let log = LogSection::default();
-    vec![
-        (vec!["server", "listen"], Value::Text(server.listen.0.0.to_string())),
-        (vec!["log", "filter"], Value::Text(log.filter)),
-        (vec!["log", "format"], Value::Text("text".to_owned())),
-    ]
 }

@@ -165,10 +165,7 @@ fn what_the_operator_says_goes_before_what_a_component_suggests() {
         deadline_ms: Some(20_000),
         ..Default::default()
     };
-    config
-        .policies
-        .suggest_limits("interpret", &suggested, &config.sections)
-        .expect("suggestions that hold");
+    config.suggest_limits("interpret", &suggested).expect("suggestions that hold");
     let limits = policy_of(config, "interpret").limits;
     assert_eq!((limits.fuel.get(), limits.deadline_ms.get()), (7, 20_000));
 }

@@ -1,0 +1,105 @@
+//! `foreshore serve`: the tools over HTTP, until somebody says stop.
+//!
+//! Standard output gets exactly one line, `listening on http://ADDR`, when calls are taken; a
+//! program that started the server waits for it. SIGTERM and SIGINT drain: no call that was
+//! accepted fails. A second signal ends at once.
+
+use anyhow::Context as _;
+use clap::Args;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::ConfigArguments;
+use super::exit::{Exit, Failure};
+use super::output::{Waiting, print};
+use crate::config::Config;
+use crate::config::sections::ListenAddress;
+use crate::wire_up::{self, Plan};
+
+/// Serve the tools over HTTP.
+#[derive(Debug, Args)]
+pub(super) struct Serve {
+    /// Where to listen; port 0 takes a free one [default: 127.0.0.1:7433]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<String>,
+    #[command(flatten)]
+    config: ConfigArguments,
+}
+
+impl Serve {
+    pub(super) fn run(self) -> Result<Exit, Failure> {
+        let config = self.load()?;
+        crate::telemetry::start(&config.sections.log)?;
+        wire_up::block_on(self.serve(config))?;
+        Ok(Exit::Success)
+    }
+
+    fn load(&self) -> Result<Config, Failure> {
+        let overrides =
+            self.config.overrides().flag(&["server", "listen"], "--listen", self.listen.as_ref());
+        let mut config = self.config.load_with(&overrides)?;
+        wire_up::suggest_limits(&mut config)?;
+        wire_up::check(&config)?;
+        Ok(config)
+    }
+
+    async fn serve(&self, config: Config) -> Result<(), Failure> {
+        let ListenAddress(address) = config.sections.server.listen.0;
+        // The port is taken before the components are loaded: a second server should fail at
+        // once, and not after a minute of compiling.
+        let listener = TcpListener::bind(address)
+            .await
+            .with_context(|| format!("cannot listen on {address}"))
+            .map_err(Failure::Start)?;
+        let address = listener.local_addr().context("listening").map_err(Failure::Start)?;
+        let mut signals = Signals::new().context("signals").map_err(Failure::Start)?;
+        let gateway = wire_up::gateway(&config);
+        let patience = std::time::Duration::from_millis(gateway.limits.drain_patience_ms.get());
+
+        let waiting = Waiting::new("compiling components, for the first time");
+        let started = tokio::select! {
+            control = wire_up::start(&config, Plan::server(&config)) => Some(control?),
+            () = signals.stop() => None,
+        };
+        drop(waiting);
+        let Some(control) = started else { return Ok(()) };
+        print(&format!("listening on http://{address}"));
+        let stop = async move {
+            signals.stop().await;
+            tracing::info!("draining; a second signal ends at once");
+            tokio::spawn(signals.end_at_once());
+        };
+        let served = foreshore_gateway::serve(listener, control.clone(), gateway, stop).await;
+        let drained = control.drain(patience).await;
+        tracing::info!(connections = ?served.as_ref().ok(), calls = ?drained, "stopped");
+        served.context("serving").map_err(Failure::Start)?;
+        Ok(())
+    }
+}
+
+/// The signals that end a server in order.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    async fn end_at_once(mut self) {
+        self.stop().await;
+        std::process::exit(Exit::Failed.code().into());
+    }
+}
