@@ -1,0 +1,131 @@
+//! A server process, stopped when the test is done with it.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::http::{self, Response};
+
+/// `foreshore serve`, ready to be spoken to.
+pub struct Server {
+    child: Child,
+    pub address: SocketAddr,
+    directory: tempfile::TempDir,
+}
+
+impl Server {
+    /// Starts a server with a configuration and guests in its components directory, under the
+    /// names given: `("rogue", "rogue")`, `("rogue", "rogue@2.0.0")`.
+    pub fn start(configuration: &str, guests: &[(&str, &str)]) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory can be made");
+        let components = directory.path().join("components");
+        std::fs::create_dir(&components).expect("made");
+        for (guest, name) in guests {
+            std::fs::copy(super::guests::guest(guest), components.join(format!("{name}.wasm")))
+                .expect("the guest is copied");
+        }
+        std::fs::write(directory.path().join("foreshore.toml"), configuration).expect("written");
+        let mut child = super::command(directory.path())
+            .args(["serve", "--listen", "127.0.0.1:0", "--components"])
+            .arg(&components)
+            .arg("--data")
+            .arg(super::shared_data().join(format!("server-{}", unique())))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::from(
+                std::fs::File::create(directory.path().join("stderr")).expect("made"),
+            ))
+            .spawn()
+            .expect("the server starts");
+        let stdout = child.stdout.take().expect("stdout is piped");
+        let mut lines = BufReader::new(stdout).lines();
+        let line = lines.next().and_then(Result::ok).unwrap_or_default();
+        let Some(address) = line.strip_prefix("listening on http://") else {
+            let said = std::fs::read_to_string(directory.path().join("stderr")).unwrap_or_default();
+            panic!("the server said {line:?} and\n{said}");
+        };
+        let address = address.parse().expect("an address");
+        Self { child, address, directory }
+    }
+
+    pub fn components_directory(&self) -> PathBuf {
+        self.directory.path().join("components")
+    }
+
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub fn get(&self, path: &str) -> Response {
+        http::send(self.address, "GET", path, &[], b"").expect("the server answers")
+    }
+
+    pub fn call(&self, tool: &str, arguments: &Value) -> Response {
+        self.call_with(tool, arguments, &[])
+    }
+
+    pub fn call_with(&self, tool: &str, arguments: &Value, headers: &[(&str, &str)]) -> Response {
+        let mut all = vec![("content-type", "application/json")];
+        all.extend_from_slice(headers);
+        let path = format!("/v1/tools/{tool}/call");
+        http::send(self.address, "POST", &path, &all, arguments.to_string().as_bytes())
+            .expect("the server answers")
+    }
+
+    pub fn put_component(&self, name: &str, wasm: &[u8]) -> Response {
+        let path = format!("/v1/components/{name}");
+        http::send(self.address, "PUT", &path, &[("content-type", "application/wasm")], wasm)
+            .expect("the server answers")
+    }
+
+    /// What the server wrote to standard error so far.
+    pub fn stderr(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join("stderr")).unwrap_or_default()
+    }
+
+    /// Resident memory now, in bytes.
+    pub fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))
+            .expect("the server runs");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a VmRSS line");
+        let kibibytes: u64 =
+            line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).expect("a number");
+        kibibytes * 1_024
+    }
+
+    /// Sends SIGTERM and waits for the end; the exit code.
+    pub fn terminate(mut self, patience: Duration) -> i32 {
+        self.signal_term();
+        let end = Instant::now() + patience;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("the server can be waited for") {
+                return status.code().unwrap_or(-1);
+            }
+            assert!(Instant::now() < end, "the server did not stop in {patience:?}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Sends SIGTERM and goes on.
+    pub fn signal_term(&self) {
+        let pid = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw);
+        rustix::process::kill_process(pid.expect("a pid"), rustix::process::Signal::TERM)
+            .expect("the server runs");
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn unique() -> String {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}

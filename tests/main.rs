@@ -1,0 +1,16 @@
+//! Black-box tests of the real binary: what a user, a client and an attacker see.
+//!
+//! One binary, so that it links once. Nothing here reaches into the host: it is started as a
+//! process and spoken to over HTTP and on its command line.
+
+mod author;
+mod command_line;
+mod contract;
+mod denials;
+mod egress;
+mod files;
+mod harness;
+mod lifecycle;
+mod sandbox;
+mod shipped;
+mod swap;

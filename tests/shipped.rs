@@ -1,0 +1,124 @@
+//! The shipped tools, through the command line as a user would call them.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::harness::foreshore_in;
+use crate::harness::web::Web;
+
+fn call(directory: &Path, tool: &str, arguments: &Value, more: &[&str]) -> (i32, Value) {
+    let text = arguments.to_string();
+    let mut all = vec!["call", tool, &text, "--json"];
+    all.extend_from_slice(more);
+    let ran = foreshore_in(directory, &all);
+    let body = serde_json::from_str(&ran.stdout).unwrap_or_else(|_| json!({"stderr": ran.stderr}));
+    (ran.code, body)
+}
+
+#[test]
+fn files_write_edit_read_move_and_delete() {
+    let root = tempfile::tempdir().expect("made");
+    let mount = format!("{}:/data:rw", root.path().display());
+    let ok = |tool: &str, arguments: Value| {
+        let (code, body) = call(root.path(), tool, &arguments, &["--mount", &mount]);
+        assert_eq!(code, 0, "{tool} {arguments}: {body}");
+        body["structured"].clone()
+    };
+    ok("files.write", json!({"path": "/data/a.txt", "content": "one\ntwo\nthree\n"}));
+    ok("files.edit", json!({"path": "/data/a.txt", "old": "two", "new": "2"}));
+    let text = std::fs::read_to_string(root.path().join("a.txt")).expect("written");
+    assert_eq!(text, "one\n2\nthree\n");
+    ok("files.append", json!({"path": "/data/a.txt", "content": "four\n"}));
+    let found = ok("files.search", json!({"path": "/data", "pattern": "^th.*e$"}));
+    assert!(found.to_string().contains("three"), "{found}");
+    ok("files.move", json!({"from": "/data/a.txt", "to": "/data/b.txt"}));
+    let listed = ok("files.list", json!({"path": "/data"}));
+    assert!(listed.to_string().contains("b.txt"), "{listed}");
+    ok("files.delete", json!({"path": "/data/b.txt"}));
+    assert!(!root.path().join("b.txt").exists());
+}
+
+#[test]
+fn files_on_a_read_only_mount_are_denied_with_the_grant() {
+    let root = tempfile::tempdir().expect("made");
+    let mount = format!("{}:/data:ro", root.path().display());
+    let (code, body) = call(
+        root.path(),
+        "files.write",
+        &json!({"path": "/data/a.txt", "content": "x"}),
+        &["--mount", &mount],
+    );
+    assert_eq!(code, 4, "{body}");
+    assert_eq!(body["code"], "mount_read_only", "{body}");
+    assert!(!root.path().join("a.txt").exists());
+}
+
+#[test]
+fn query_reads_json_ndjson_and_csv() {
+    let root = tempfile::tempdir().expect("made");
+    std::fs::write(root.path().join("cities.csv"), "name,people\nBergen,291940\nOslo,717710\n").expect("written");
+    let mount = format!("{}:/data:ro", root.path().display());
+    let (code, body) = call(
+        root.path(),
+        "query.jq",
+        &json!({"filter": "map(select(.people > 500000)) | .[0].name", "path": "/data/cities.csv"}),
+        &["--mount", &mount],
+    );
+    assert_eq!(code, 0, "{body}");
+    assert!(body["structured"].to_string().contains("Oslo"), "{body}");
+    let (code, body) = call(root.path(), "query.jq", &json!({"filter": ".a + 1", "input": "{\"a\": 41}"}), &[]);
+    assert_eq!(code, 0, "{body}");
+    assert!(body["structured"].to_string().contains("42"), "{body}");
+    let (code, body) = call(root.path(), "query.jq", &json!({"filter": ".a +", "input": "{}"}), &[]);
+    assert_ne!(code, 0, "{body}");
+}
+
+#[test]
+fn interpret_runs_javascript_on_values() {
+    let root = tempfile::tempdir().expect("made");
+    let (code, body) = call(
+        root.path(),
+        "interpret.javascript",
+        &json!({"code": "console.log('seen'); input.numbers.reduce((a, b) => a + b, 0)", "input": {"numbers": [1, 2, 39]}}),
+        &[],
+    );
+    assert_eq!(code, 0, "{body}");
+    assert!(body["structured"].to_string().contains("42"), "{body}");
+    assert!(body.to_string().contains("seen"), "{body}");
+}
+
+#[test]
+fn fetch_turns_a_page_into_markdown() {
+    let web = Web::start(|_, stream| {
+        use std::io::Write as _;
+        let page = "<html><body><h1>Tide</h1><p>See the <a href=\"/table\">table</a>.</p></body></html>";
+        let _ = write!(
+            stream,
+            "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{page}",
+            page.len()
+        );
+    });
+    let root = tempfile::tempdir().expect("made");
+    let url = format!("http://{}/page", web.address);
+    let rule = format!("GET http://{}/*", web.address);
+    let (code, body) = call(
+        root.path(),
+        "fetch.request",
+        &json!({"url": url}),
+        &["--allow-http", &rule, "--allow-network", "127.0.0.0/8"],
+    );
+    assert_eq!(code, 0, "{body}");
+    let text = body.to_string();
+    assert!(text.contains("# Tide") && text.contains("[table]("), "{text}");
+    let (code, body) = call(root.path(), "fetch.request", &json!({"url": url}), &["--allow-http", &rule]);
+    assert_eq!((code, &body["code"]), (4, &json!("http_address_not_granted")), "{body}");
+    let (code, body) = call(
+        root.path(),
+        "fetch.request",
+        &json!({"url": "https://example.com/"}),
+        &["--allow-http", &rule, "--allow-network", "127.0.0.0/8"],
+    );
+    assert_eq!((code, &body["code"]), (4, &json!("http_not_granted")), "{body}");
+    assert_eq!(web.connections(), 1);
+}
