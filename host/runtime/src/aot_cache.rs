@@ -161,7 +161,7 @@ impl AotCache {
     /// # Errors
     /// The disk's; the cache is as it was before.
     pub(crate) fn store(&self, kind: EntryKind, digest: &Digest, payload: &[u8]) -> io::Result<()> {
-        let count = self.temporary.fetch_add(1, Ordering::Relaxed);
+        let count = self.aside.fetch_add(1, Ordering::Relaxed);
         let aside = self.directory.join(format!(".aside-{}-{count}", std::process::id()));
         let written = self
             .write(&aside, kind, digest, payload)

@@ -4,7 +4,6 @@
 mod endings;
 mod files;
 mod limits;
-mod measure;
 mod requests;
 
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -77,7 +77,7 @@ impl poll::HostPollable for State {
 }
 
 impl streams::Host for State {
-    async fn convert_stream_error(&mut self, error: StreamError) -> Result<streams::StreamError> {
+    fn convert_stream_error(&mut self, error: StreamError) -> Result<streams::StreamError> {
         match error {
             StreamError::Closed => Ok(streams::StreamError::Closed),
             StreamError::LastOperationFailed(error) => {
