@@ -18,7 +18,9 @@ fn a_new_tool_builds_with_cargo_alone_loads_lists_runs_and_passes_its_cases() {
     let target = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("author");
     let mut cargo = Command::new(option_env!("CARGO").unwrap_or("cargo"));
     // What the outer cargo set for itself is none of the author's.
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("CARGO") || name.starts_with("RUST")) {
+    for (name, _) in
+        std::env::vars().filter(|(name, _)| name.starts_with("CARGO") || name.starts_with("RUST"))
+    {
         if !matches!(name.as_str(), "CARGO_HOME" | "RUSTUP_HOME" | "RUSTUP_TOOLCHAIN") {
             cargo.env_remove(name);
         }

@@ -8,7 +8,10 @@ use crate::harness::{foreshore, foreshore_in, guests, repository};
 fn a_call_with_its_mount_succeeds_and_without_says_what_is_missing() {
     let repository = repository();
     let arguments = r#"{"path":"/data/host","pattern":"fn main"}"#;
-    let granted = foreshore_in(&repository, &["call", "files.search", arguments, "--mount", "./:/data:ro", "--json"]);
+    let granted = foreshore_in(
+        &repository,
+        &["call", "files.search", arguments, "--mount", "./:/data:ro", "--json"],
+    );
     assert_eq!(granted.code, 0, "{}", granted.stderr);
     let body = granted.json();
     assert_eq!(body["is_error"], false, "{body}");
@@ -25,7 +28,16 @@ fn exit_codes_tell_what_went_wrong() {
         (vec!["call", "files.nothing", "{}"], 3),
         (vec!["call", "files.search", "{}"], 3),
         (vec!["call", "files.search", "{not json"], 3),
-        (vec!["call", "interpret.javascript", r#"{"code":"while (true) {}"}"#, "--limit", "fuel=200000000"], 5),
+        (
+            vec![
+                "call",
+                "interpret.javascript",
+                r#"{"code":"while (true) {}"}"#,
+                "--limit",
+                "fuel=200000000",
+            ],
+            5,
+        ),
         (vec!["call", "interpret.javascript", r#"{"code":"throw new Error('mine')"}"#], 1),
         (vec!["call", "files.search", "{}", "--limit", "fuel=0"], 2),
         (vec!["nonsense"], 2),
@@ -60,7 +72,11 @@ fn components_are_added_listed_and_removed_in_the_directory_that_is_served() {
     let added = foreshore(&["component", "add", &rogue, "--components", &components]);
     assert_eq!(added.code, 0, "{}", added.stderr);
     let listed = foreshore(&["component", "list", "--components", &components, "--json"]);
-    assert!(listed.stdout.contains("\"rogue\"") && listed.stdout.contains("files"), "{}", listed.stdout);
+    assert!(
+        listed.stdout.contains("\"rogue\"") && listed.stdout.contains("files"),
+        "{}",
+        listed.stdout
+    );
     let removed = foreshore(&["component", "remove", "rogue", "--components", &components]);
     assert_eq!(removed.code, 0, "{}", removed.stderr);
     let listed = foreshore(&["component", "list", "--components", &components, "--json"]);

@@ -34,10 +34,8 @@ fn tools_are_listed_with_schemas_and_marks() {
 
 #[test]
 fn a_call_answers_with_content_structured_and_usage() {
-    let answer = server().call(
-        "files.search",
-        &json!({"path": "/data/host", "pattern": "fn main"}),
-    );
+    let answer =
+        server().call("files.search", &json!({"path": "/data/host", "pattern": "fn main"}));
     let body = answer.json();
     assert_eq!(answer.status, 200, "{body}");
     assert!(body["call_id"].as_str().is_some_and(|id| id.starts_with("call_")), "{body}");
@@ -67,14 +65,17 @@ fn bad_arguments_are_422_with_a_pointer() {
     let answer = server().call("files.search", &json!({"path": "/data", "pattern": 7}));
     let body = problem(&answer, 422, "invalid_arguments");
     assert_eq!(body["pointer"], "/pattern", "{body}");
-    let answer = server().call("files.search", &json!({"path": "/data", "pattern": "x", "nonsense": 1}));
+    let answer =
+        server().call("files.search", &json!({"path": "/data", "pattern": "x", "nonsense": 1}));
     problem(&answer, 422, "invalid_arguments");
     let path = "/v1/tools/files.search/call";
     let headers = [("content-type", "application/json")];
-    let answer = http::send(server().address, "POST", path, &headers, b"{\"path\":").expect("answers");
+    let answer =
+        http::send(server().address, "POST", path, &headers, b"{\"path\":").expect("answers");
     problem(&answer, 422, "invalid_arguments");
     let deep = format!("{}{}", "[".repeat(100), "]".repeat(100));
-    let answer = server().call("rogue.echo", &json!({"deep": serde_json::from_str::<Value>(&deep).ok()}));
+    let answer =
+        server().call("rogue.echo", &json!({"deep": serde_json::from_str::<Value>(&deep).ok()}));
     problem(&answer, 422, "invalid_arguments");
 }
 
@@ -89,14 +90,20 @@ fn an_unknown_tool_is_404_and_names_the_nearest() {
 fn a_denied_call_is_403_with_the_grant_that_would_allow_it() {
     let answer = server().call("files.search", &json!({"path": "/elsewhere", "pattern": "x"}));
     let body = problem(&answer, 403, "mount_not_granted");
-    assert!(body["grant"].as_str().is_some_and(|text| text.contains("[components.files]")), "{body}");
+    assert!(
+        body["grant"].as_str().is_some_and(|text| text.contains("[components.files]")),
+        "{body}"
+    );
 }
 
 #[test]
 fn a_component_that_was_not_granted_its_import_is_403() {
     let answer = server().call("fetch.request", &json!({"url": "https://example.com/"}));
     let body = problem(&answer, 403, "import_not_granted");
-    assert!(body["grant"].as_str().is_some_and(|text| text.contains("[components.fetch")), "{body}");
+    assert!(
+        body["grant"].as_str().is_some_and(|text| text.contains("[components.fetch")),
+        "{body}"
+    );
     let components = server().get("/v1/components").json().to_string();
     assert!(components.contains("import_not_granted"), "{components}");
 }
@@ -104,7 +111,9 @@ fn a_component_that_was_not_granted_its_import_is_403() {
 #[test]
 fn limits_are_shown_with_units_and_ceilings() {
     let limits = server().get("/v1/limits").json().to_string();
-    for name in ["fuel", "deadline_ms", "memory_max_bytes", "result_max_bytes", "hostcall_max_bytes"] {
+    for name in
+        ["fuel", "deadline_ms", "memory_max_bytes", "result_max_bytes", "hostcall_max_bytes"]
+    {
         assert!(limits.contains(name), "{name}: {limits}");
     }
 }
@@ -112,7 +121,14 @@ fn limits_are_shown_with_units_and_ceilings() {
 #[test]
 fn the_description_of_the_api_names_every_route() {
     let api = server().get("/openapi.json").json();
-    for path in ["/v1/tools", "/v1/tools/{tool}/call", "/v1/components", "/v1/limits", "/healthz", "/readyz"] {
+    for path in [
+        "/v1/tools",
+        "/v1/tools/{tool}/call",
+        "/v1/components",
+        "/v1/limits",
+        "/healthz",
+        "/readyz",
+    ] {
         assert!(api["paths"][path].is_object(), "{path}: {}", api["paths"]);
     }
 }
@@ -133,7 +149,8 @@ fn a_foreign_host_or_origin_is_refused() {
     let request = "GET /v1/tools HTTP/1.1\r\nhost: evil.example\r\nconnection: close\r\n\r\n";
     let answer = http::raw(address, request.as_bytes()).expect("answers");
     assert!(matches!(answer.status, 403 | 421), "{answer:?}");
-    let answer = server().call_with("rogue.echo", &json!({}), &[("origin", "https://evil.example")]);
+    let answer =
+        server().call_with("rogue.echo", &json!({}), &[("origin", "https://evil.example")]);
     assert_eq!(answer.status, 403, "{answer:?}");
 }
 

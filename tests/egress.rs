@@ -56,15 +56,33 @@ fn loopback_needs_the_second_key_however_it_is_spelled() {
     let web = Web::saying("hello");
     let port = web.address.port();
     let names = [
-        "127.0.0.1", "localhost", "127.1", "2130706433", "0x7f000001", "0177.0.0.1", "127.0.1", "0",
-        "0.0.0.0", "[::1]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "[::]", "localhost.", "LOCALHOST",
-        "127.0.0.1.", "[::127.0.0.1]", "[64:ff9b::7f00:1]", "[2002:7f00:1::]", "127.255.255.254",
+        "127.0.0.1",
+        "localhost",
+        "127.1",
+        "2130706433",
+        "0x7f000001",
+        "0177.0.0.1",
+        "127.0.1",
+        "0",
+        "0.0.0.0",
+        "[::1]",
+        "[::ffff:127.0.0.1]",
+        "[::ffff:7f00:1]",
+        "[::]",
+        "localhost.",
+        "LOCALHOST",
+        "127.0.0.1.",
+        "[::127.0.0.1]",
+        "[64:ff9b::7f00:1]",
+        "[2002:7f00:1::]",
+        "127.255.255.254",
     ];
     // Every name is allowed by rule, as far as a rule can say it; none has the second key.
-    let rules: Vec<String> = ["127.0.0.1", "localhost", "[::1]", "127.255.255.254", "0.0.0.0", "[::]"]
-        .iter()
-        .map(|name| format!("* http://{name}:{port}/*"))
-        .collect();
+    let rules: Vec<String> =
+        ["127.0.0.1", "localhost", "[::1]", "127.255.255.254", "0.0.0.0", "[::]"]
+            .iter()
+            .map(|name| format!("* http://{name}:{port}/*"))
+            .collect();
     let server = server(&rules, &[], "http_requests_max = 100");
     for name in names {
         let seen = ask(&server, &json!({"authority": format!("{name}:{port}"), "path": "/"}));
@@ -94,7 +112,11 @@ fn a_redirect_is_the_guests_to_follow_and_each_hop_a_new_decision() {
 #[test]
 fn requests_are_counted_against_the_limit() {
     let web = Web::saying("hello");
-    let server = server(&[format!("GET http://{}/*", web.address)], &["127.0.0.0/8"], "http_requests_max = 3");
+    let server = server(
+        &[format!("GET http://{}/*", web.address)],
+        &["127.0.0.0/8"],
+        "http_requests_max = 3",
+    );
     let answer = server.call(
         "rogue-http.request",
         &json!({"authority": web.address.to_string(), "path": "/", "count": 5}),
@@ -119,7 +141,11 @@ fn a_response_without_end_is_cut_at_the_limit() {
             }
         }
     });
-    let server = server(&[format!("GET http://{}/*", web.address)], &["127.0.0.0/8"], "http_response_max_bytes = 200_000");
+    let server = server(
+        &[format!("GET http://{}/*", web.address)],
+        &["127.0.0.0/8"],
+        "http_response_max_bytes = 200_000",
+    );
     let seen = ask(&server, &json!({"authority": web.address.to_string(), "path": "/"}));
     assert!(seen["bytes"].as_u64().is_some_and(|bytes| bytes <= 200_000), "{seen}");
     assert_ne!(seen["ended"], "closed", "{seen}");
@@ -136,9 +162,11 @@ fn a_server_that_drips_is_ended_by_the_deadline() {
             std::thread::sleep(Duration::from_millis(50));
         }
     });
-    let server = server(&[format!("GET http://{}/*", web.address)], &["127.0.0.0/8"], "deadline_ms = 500");
+    let server =
+        server(&[format!("GET http://{}/*", web.address)], &["127.0.0.0/8"], "deadline_ms = 500");
     let start = Instant::now();
-    let answer = server.call("rogue-http.request", &json!({"authority": web.address.to_string(), "path": "/"}));
+    let answer = server
+        .call("rogue-http.request", &json!({"authority": web.address.to_string(), "path": "/"}));
     assert_eq!(answer.json()["code"], "deadline_exceeded", "{answer:?}");
     assert!(start.elapsed() < Duration::from_secs(10));
 }
@@ -162,7 +190,8 @@ fn fields_are_bounded_and_well_formed() {
     let answer = server.call("rogue-http.many-fields", &json!({"fields": 32_768}));
     let body = answer.json();
     assert!(answer.status == 422 || body["is_error"] == true, "{body}");
-    for (name, value) in [("x-a\r\nx-b", "v"), ("x-a", "v\r\nx-b: w"), ("x-a\u{0}", "v"), ("", "v")] {
+    for (name, value) in [("x-a\r\nx-b", "v"), ("x-a", "v\r\nx-b: w"), ("x-a\u{0}", "v"), ("", "v")]
+    {
         let answer = server.call("rogue-http.bad-field", &json!({"name": name, "value": value}));
         assert_eq!(answer.json()["is_error"], true, "{name:?}: {value:?}");
     }

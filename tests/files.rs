@@ -68,7 +68,12 @@ fn a_granted_mount_reads_and_a_denied_path_does_not() {
     assert_eq!(mounted.succeeds("mounts", json!({})), json!(["/ro", "/rw"]));
     let read = mounted.succeeds("read", json!({"path": "/ro/note.txt"}));
     assert_eq!(read["text"], "a note in ro");
-    for path in ["/etc/passwd", "/outside/note.txt", "/ro/../outside/note.txt", "/proc/self/root/etc/passwd"] {
+    for path in [
+        "/etc/passwd",
+        "/outside/note.txt",
+        "/ro/../outside/note.txt",
+        "/proc/self/root/etc/passwd",
+    ] {
         mounted.fails("read", json!({"path": path}));
     }
 }
@@ -113,14 +118,25 @@ fn a_read_only_mount_takes_no_change() {
 fn paths_that_lead_out_are_refused_as_they_come() {
     let mounted = Mounted::new("rw", "");
     for path in [
-        "..", "../outside/note.txt", "../../etc/passwd", "/etc/passwd", "//etc/passwd", "/",
-        "sub/../../outside/note.txt", "./../outside/note.txt", "note.txt/../../outside/note.txt",
+        "..",
+        "../outside/note.txt",
+        "../../etc/passwd",
+        "/etc/passwd",
+        "//etc/passwd",
+        "/",
+        "sub/../../outside/note.txt",
+        "./../outside/note.txt",
+        "note.txt/../../outside/note.txt",
     ] {
         mounted.fails("raw-open", json!({"path": path, "follow": true}));
-        mounted.fails("raw-open", json!({"path": path, "follow": true, "create": true, "write": true}));
+        mounted.fails(
+            "raw-open",
+            json!({"path": path, "follow": true, "create": true, "write": true}),
+        );
     }
     mounted.fails("raw-open", json!({"path": "a\u{0}b", "create": true, "write": true}));
-    mounted.fails("raw-open", json!({"path": "long", "repeat": 1_024, "create": true, "write": true}));
+    mounted
+        .fails("raw-open", json!({"path": "long", "repeat": 1_024, "create": true, "write": true}));
     mounted.fails("raw-open", json!({"path": "d/", "repeat": 2_048}));
     mounted.outside_is_untouched();
 }
@@ -162,7 +178,8 @@ fn a_fifo_is_not_opened() {
 #[test]
 fn the_byte_quota_holds_over_the_whole_mount() {
     let mounted = Mounted::new("rw", ", bytes_max = 100_000");
-    let body = mounted.fails("append-many", json!({"path": "/rw/log", "piece_bytes": 4_096, "pieces": 100}));
+    let body = mounted
+        .fails("append-many", json!({"path": "/rw/log", "piece_bytes": 4_096, "pieces": 100}));
     assert!(body.to_string().contains("mount_bytes_exhausted"), "{body}");
     assert!(directory_bytes(&mounted.path("rw")) <= 100_000);
     let body = mounted.fails("write", json!({"path": "/rw/other", "text": "y".repeat(8_192)}));

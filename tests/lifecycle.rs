@@ -18,7 +18,10 @@ fn a_server_told_to_stop_finishes_what_it_took() {
                     address,
                     "POST",
                     "/v1/tools/rogue.sleep-forever/call",
-                    &[("content-type", "application/json"), ("foreshore-limits", "deadline_ms=700")],
+                    &[
+                        ("content-type", "application/json"),
+                        ("foreshore-limits", "deadline_ms=700"),
+                    ],
                     b"{}",
                 )
             })

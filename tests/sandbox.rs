@@ -152,7 +152,8 @@ fn standard_output_of_a_gibibyte_in_one_line_costs_the_host_no_memory() {
     let body = answer.json();
     let code = body["code"].as_str().unwrap_or("none");
     assert!(
-        answer.status == 200 || ["fuel_exhausted", "deadline_exceeded", "host_operations_exhausted"].contains(&code),
+        answer.status == 200
+            || ["fuel_exhausted", "deadline_exceeded", "host_operations_exhausted"].contains(&code),
         "{body}"
     );
     assert!(server.resident_bytes() < before + (96 << 20));
@@ -198,7 +199,8 @@ fn a_poll_on_a_million_is_refused_and_on_a_few_answered() {
 
 #[test]
 fn writes_of_nothing_are_counted() {
-    let code = stopped_by("zero-length-writes", json!({"writes": 100_000}), "host_operations_max=50000");
+    let code =
+        stopped_by("zero-length-writes", json!({"writes": 100_000}), "host_operations_max=50000");
     assert_eq!(code, "host_operations_exhausted");
 }
 
@@ -246,7 +248,8 @@ fn a_hundred_attackers_at_once_leave_the_host_within_its_bounds() {
     let answer = server.call("rogue.echo", &json!({}));
     assert_eq!(answer.status, 200);
     let base = server.resident_bytes();
-    let attempts = ["eat-memory", "spin-forever", "recurse", "flood-stdout", "leak-handles", "huge-result"];
+    let attempts =
+        ["eat-memory", "spin-forever", "recurse", "flood-stdout", "leak-handles", "huge-result"];
     let concurrent: u64 = 16;
     let peak = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..concurrent)
@@ -261,7 +264,10 @@ fn a_hundred_attackers_at_once_leave_the_host_within_its_bounds() {
                             &json!({"bytes": 4 << 20}),
                             &[("foreshore-limits", "deadline_ms=700")],
                         );
-                        assert!(answer.status < 500 || answer.status == 503, "{attempt}: {answer:?}");
+                        assert!(
+                            answer.status < 500 || answer.status == 503,
+                            "{attempt}: {answer:?}"
+                        );
                     }
                 })
             })

@@ -25,11 +25,11 @@ fn files_write_edit_read_move_and_delete() {
         assert_eq!(code, 0, "{tool} {arguments}: {body}");
         body["structured"].clone()
     };
-    ok("files.write", json!({"path": "/data/a.txt", "content": "one\ntwo\nthree\n"}));
-    ok("files.edit", json!({"path": "/data/a.txt", "old": "two", "new": "2"}));
+    ok("files.write", json!({"path": "/data/a.txt", "text": "one\ntwo\nthree\n"}));
+    ok("files.edit", json!({"path": "/data/a.txt", "old_text": "two", "new_text": "2"}));
     let text = std::fs::read_to_string(root.path().join("a.txt")).expect("written");
     assert_eq!(text, "one\n2\nthree\n");
-    ok("files.append", json!({"path": "/data/a.txt", "content": "four\n"}));
+    ok("files.append", json!({"path": "/data/a.txt", "text": "four\n"}));
     let found = ok("files.search", json!({"path": "/data", "pattern": "^th.*e$"}));
     assert!(found.to_string().contains("three"), "{found}");
     ok("files.move", json!({"from": "/data/a.txt", "to": "/data/b.txt"}));
@@ -46,7 +46,7 @@ fn files_on_a_read_only_mount_are_denied_with_the_grant() {
     let (code, body) = call(
         root.path(),
         "files.write",
-        &json!({"path": "/data/a.txt", "content": "x"}),
+        &json!({"path": "/data/a.txt", "text": "x"}),
         &["--mount", &mount],
     );
     assert_eq!(code, 4, "{body}");
@@ -57,20 +57,22 @@ fn files_on_a_read_only_mount_are_denied_with_the_grant() {
 #[test]
 fn query_reads_json_ndjson_and_csv() {
     let root = tempfile::tempdir().expect("made");
-    std::fs::write(root.path().join("cities.csv"), "name,people\nBergen,291940\nOslo,717710\n").expect("written");
+    std::fs::write(root.path().join("cities.csv"), "name,people\nBergen,291940\nOslo,717710\n")
+        .expect("written");
     let mount = format!("{}:/data:ro", root.path().display());
     let (code, body) = call(
         root.path(),
         "query.jq",
-        &json!({"filter": "map(select(.people > 500000)) | .[0].name", "path": "/data/cities.csv"}),
+        &json!({"filter": "select(.people > 500000) | .name", "path": "/data/cities.csv"}),
         &["--mount", &mount],
     );
     assert_eq!(code, 0, "{body}");
     assert!(body["structured"].to_string().contains("Oslo"), "{body}");
-    let (code, body) = call(root.path(), "query.jq", &json!({"filter": ".a + 1", "input": "{\"a\": 41}"}), &[]);
+    let (code, body) =
+        call(root.path(), "query.jq", &json!({"filter": ".a + 1", "text": "{\"a\": 41}"}), &[]);
     assert_eq!(code, 0, "{body}");
     assert!(body["structured"].to_string().contains("42"), "{body}");
-    let (code, body) = call(root.path(), "query.jq", &json!({"filter": ".a +", "input": "{}"}), &[]);
+    let (code, body) = call(root.path(), "query.jq", &json!({"filter": ".a +", "text": "{}"}), &[]);
     assert_ne!(code, 0, "{body}");
 }
 
@@ -92,7 +94,8 @@ fn interpret_runs_javascript_on_values() {
 fn fetch_turns_a_page_into_markdown() {
     let web = Web::start(|_, stream| {
         use std::io::Write as _;
-        let page = "<html><body><h1>Tide</h1><p>See the <a href=\"/table\">table</a>.</p></body></html>";
+        let page =
+            "<html><body><h1>Tide</h1><p>See the <a href=\"/table\">table</a>.</p></body></html>";
         let _ = write!(
             stream,
             "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{page}",
@@ -111,7 +114,8 @@ fn fetch_turns_a_page_into_markdown() {
     assert_eq!(code, 0, "{body}");
     let text = body.to_string();
     assert!(text.contains("# Tide") && text.contains("[table]("), "{text}");
-    let (code, body) = call(root.path(), "fetch.request", &json!({"url": url}), &["--allow-http", &rule]);
+    let (code, body) =
+        call(root.path(), "fetch.request", &json!({"url": url}), &["--allow-http", &rule]);
     assert_eq!((code, &body["code"]), (4, &json!("http_address_not_granted")), "{body}");
     let (code, body) = call(
         root.path(),

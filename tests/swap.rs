@@ -29,7 +29,10 @@ fn two_hundred_swaps_under_load_fail_no_call_and_serve_no_old_version() {
                         assert_eq!(answer.status, 200, "{answer:?}");
                         let body = answer.json();
                         let seen = body["structured"].as_str().expect("a marker").to_owned();
-                        assert!(seen >= marker(at_least), "{seen} after {at_least} was acknowledged");
+                        assert!(
+                            seen >= marker(at_least),
+                            "{seen} after {at_least} was acknowledged"
+                        );
                         calls += 1;
                     }
                     calls
@@ -88,8 +91,14 @@ fn two_versions_are_served_side_by_side() {
     assert_eq!(seen("rogue@1.0.0.version-marker"), marker(1));
     assert_eq!(seen("rogue@2.0.0.version-marker"), marker(2));
     assert_eq!(seen("rogue.version-marker"), marker(2), "the highest version is meant");
-    let answer = crate::harness::http::send(server.address, "DELETE", "/v1/components/rogue@2.0.0", &[], b"")
-        .expect("answers");
+    let answer = crate::harness::http::send(
+        server.address,
+        "DELETE",
+        "/v1/components/rogue@2.0.0",
+        &[],
+        b"",
+    )
+    .expect("answers");
     assert!(answer.status < 300, "{answer:?}");
     assert_eq!(seen("rogue.version-marker"), marker(1));
 }

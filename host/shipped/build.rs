@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
 fn main() {
-    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    // Read when it runs, not when it was compiled: a target directory may serve several clones.
+    let manifest = env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets it");
+    let repository = Path::new(&manifest).join("../..");
     foreshore_guest_builder::embed_or_exit(
         &repository.join("components"),
         Some("FORESHORE_COMPONENTS"),

@@ -124,11 +124,11 @@ mod tests {
 
     fn admission(calls_max: usize, queue_max: usize) -> Arc<Admission> {
         let config =
-            ConcurrencyConfig { calls_max, queue_max, queue_wait_max: Duration::from_millis(100) };
+            ConcurrencyConfig { calls_max, queue_max, queue_wait_max: Duration::from_millis(250) };
         Arc::new(Admission::new(config, TaskTracker::new()))
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_call_waits_for_a_slot_and_then_is_told_to_come_back() {
         let admission = admission(1, 1);
         let permit = admission.admit().await.expect("the first");
@@ -146,7 +146,7 @@ mod tests {
         waiting.await.expect("no panic").expect("the slot that came free");
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_full_queue_refuses_at_once() {
         let admission = admission(1, 1);
         let _running = admission.admit().await.expect("the first");
@@ -155,16 +155,16 @@ mod tests {
             async move { admission.admit().await }
         });
         tokio::task::yield_now().await;
-        let before = tokio::time::Instant::now();
+        let before = std::time::Instant::now();
         let refused = admission.admit().await.expect_err("nowhere to wait");
         assert!(matches!(
             refused,
             CallError::Overloaded { reason: "the queue for calls is full", .. }
         ));
-        assert_eq!(before.elapsed(), Duration::ZERO);
+        assert!(before.elapsed() < Duration::from_millis(200), "it waited");
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_waiter_that_goes_away_gives_its_place_back() {
         let admission = admission(1, 1);
         let _running = admission.admit().await.expect("the first");

@@ -20,7 +20,7 @@ use foreshore_domain::denial::Denial;
 use foreshore_domain::id::CallId;
 use foreshore_domain::limits::LimitsPatch;
 use foreshore_domain::outcome::{CallFailure, Content, Logs, Outcome, ToolResult, Usage};
-use foreshore_runtime::{CallReport, Found, LoadError, NotFound, Snapshot};
+use foreshore_runtime::{CallReport, Found, LoadError, NotFound, Snapshot, Tool};
 use tokio_util::task::TaskTracker;
 
 use crate::admission::Permit;
@@ -182,7 +182,7 @@ impl Run {
         let call = found.component().call(Arc::clone(&context), found.tool(), text);
         let report = caught(call).await.unwrap_or_else(panicked);
         let CallReport { result, usage, logs } = report;
-        let (code, result) = map(result);
+        let (code, result) = map(checked(found.tool(), &context, result));
         let denials = ending.finish(code, usage, result.as_ref().err()).await.map_err(|error| {
             let message = format!("it ran, but that could not be recorded: {error}");
             Box::new(CallFailure {
@@ -260,6 +260,31 @@ impl Drop for Ending {
             let facts = CallFacts::of(&self.context);
             self.recorder.call_completed_soon(facts, CallError::Cancelled.code(), usage);
         }
+    }
+}
+
+/// Holds a result to the schema that its own tool gives; one that does not match is a fault of
+/// the tool, as a crash is.
+fn checked(
+    tool: &Tool,
+    context: &CallContext,
+    result: Result<ToolResult, CallError>,
+) -> Result<ToolResult, CallError> {
+    let result = result?;
+    let Some(structured) = &result.structured else { return Ok(result) };
+    if result.is_error || tool.definition.output_schema.is_none() {
+        return Ok(result);
+    }
+    let violation = match serde_json::from_str(structured.get()) {
+        Ok(value) => tool.check_structured(&value).err().map(|violation| violation.to_string()),
+        Err(error) => Some(error.to_string()),
+    };
+    match violation {
+        None => Ok(result),
+        Some(violation) => Err(CallError::Trap {
+            component: context.component.clone(),
+            message: format!("its result does not match its own output schema: {violation}"),
+        }),
     }
 }
 

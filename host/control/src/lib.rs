@@ -19,6 +19,8 @@ mod intents;
 mod invoke;
 mod record;
 mod summary;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 pub use admission::{ConcurrencyConfig, Permit};
@@ -33,6 +35,6 @@ pub use summary::{Check, ComponentState, ComponentSummary, Readiness, ToolSummar
 pub use egress::EgressConfig;
 pub use foreshore_runtime::{
     Compiler, Component, EngineConfig, LoadError, LoadFailure, LoaderConfig, Origin, Source,
-    compile_child_main,
+    compile_child_main, examine,
 };
 pub use foreshore_store::{Journal, JournalConfig};

@@ -96,14 +96,34 @@ struct Benchmark {
 
 const BENCHMARKS: &[Benchmark] = &[
     Benchmark { name: "call", about: "one call through the door / bare wasmtime", run: call::call },
-    Benchmark { name: "threads", about: "a call on each of two threads / on one", run: call::threads },
+    Benchmark {
+        name: "threads",
+        about: "a call on each of two threads / on one",
+        run: call::threads,
+    },
     Benchmark { name: "call-durable", about: "durable calls / redb alone", run: durable::run },
-    Benchmark { name: "http-call", about: "POST tool call / hyper hello, and wasmtime serve", run: http::run },
-    Benchmark { name: "cold", about: "first call of a cached component in a fresh process", run: cold::run },
+    Benchmark {
+        name: "http-call",
+        about: "POST tool call / hyper hello, and wasmtime serve",
+        run: http::run,
+    },
+    Benchmark {
+        name: "cold",
+        about: "first call of a cached component in a fresh process",
+        run: cold::run,
+    },
     Benchmark { name: "idle", about: "memory of 1,000 registered components", run: idle::run },
     Benchmark { name: "cpu", about: "CPU-heavy guests / the same code native", run: cpu::run },
-    Benchmark { name: "fair", about: "a small call beside 64 spinning guests / alone", run: fair::fair },
-    Benchmark { name: "deadline", about: "how late a spinning guest is stopped, over 200 runs", run: fair::deadline },
+    Benchmark {
+        name: "fair",
+        about: "a small call beside 64 spinning guests / alone",
+        run: fair::fair,
+    },
+    Benchmark {
+        name: "deadline",
+        about: "how late a spinning guest is stopped, over 200 runs",
+        run: fair::deadline,
+    },
 ];
 
 /// How much to measure.

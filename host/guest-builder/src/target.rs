@@ -1,6 +1,5 @@
 //! The compilation target: `ensure-wasm-target.sh`, run and understood.
 
-use std::path::Path;
 use std::process::Command;
 
 use crate::environment;
@@ -12,11 +11,9 @@ use crate::environment;
 /// # Errors
 /// [`TargetError`], with what was tried and the ways on.
 pub fn ensure_target() -> Result<(), TargetError> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("ensure-wasm-target.sh");
-    println!("cargo::rerun-if-changed={}", script.display());
     println!("cargo::rerun-if-env-changed=WASM_TARGET_BUNDLE");
     let output = Command::new("bash")
-        .arg(&script)
+        .args(["-c", include_str!("../ensure-wasm-target.sh"), "ensure-wasm-target.sh"])
         .env("CARGO", environment::cargo_path())
         .output()
         .map_err(TargetError::Shell)?;

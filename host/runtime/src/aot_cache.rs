@@ -161,15 +161,19 @@ impl AotCache {
     /// # Errors
     /// The disk's; the cache is as it was before.
     pub(crate) fn store(&self, kind: EntryKind, digest: &Digest, payload: &[u8]) -> io::Result<()> {
-        let count = self.aside.fetch_add(1, Ordering::Relaxed);
-        let aside = self.directory.join(format!(".aside-{}-{count}", std::process::id()));
+        let number = self.aside.fetch_add(1, Ordering::Relaxed);
+        let aside = self.directory.join(format!(".aside-{}-{number}", std::process::id()));
         let written = self
             .write(&aside, kind, digest, payload)
             .and_then(|()| fs::rename(&aside, self.path(kind, digest)));
         if written.is_err() {
             let _ = fs::remove_file(&aside);
         }
-        self.shrink();
+        let added = length(payload).saturating_add(FOOTER_BYTES);
+        let held = self.held_bytes.fetch_add(added, Ordering::Relaxed).saturating_add(added);
+        if held > self.max_bytes {
+            self.shrink();
+        }
         written
     }
 
@@ -287,7 +291,10 @@ impl Key<'_> {
             return Ok(key);
         }
         let io = |source| CacheError::Io { path: path.clone(), source };
-        let aside = self.directory.join(format!(".key-{}", std::process::id()));
+        // No two openings share a file, in this process or another.
+        static OPENINGS: AtomicU64 = AtomicU64::new(0);
+        let number = OPENINGS.fetch_add(1, Ordering::Relaxed);
+        let aside = self.directory.join(format!(".key-{}-{number}", std::process::id()));
         let _ = fs::remove_file(&aside);
         let made = self.make(&aside).and_then(|()| match fs::hard_link(&aside, &path) {
             // Another process of the host was faster: its key is the key.

@@ -96,7 +96,11 @@ fn config() -> Config {
         .max_memory_size(64 << 20)
         .linear_memory_keep_resident(1 << 20)
         .table_keep_resident(64 << 10)
-        .pagemap_scan(if crate::engine::pagemap_scan_is_safe() { Enabled::Yes } else { Enabled::No });
+        .pagemap_scan(if crate::engine::pagemap_scan_is_safe() {
+            Enabled::Yes
+        } else {
+            Enabled::No
+        });
     let mut config = Config::new();
     config
         .wasm_component_model(true)

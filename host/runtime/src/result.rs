@@ -2,7 +2,7 @@
 //! and the guest's own errors get their meaning.
 
 use foreshore_domain::call::{CallContext, CallError, FiredLimit};
-use foreshore_domain::component::{ToolDefinition, ToolHints, check_name};
+use foreshore_domain::component::{ToolDefinition, ToolHints};
 use foreshore_domain::denial::{Denial, DenialCode};
 use foreshore_domain::grant::Access;
 use foreshore_domain::outcome::{
@@ -14,8 +14,6 @@ use crate::bindings::{tool, types};
 use crate::json_depth::{JSON_DEPTH_MAX, check_json_depth};
 use crate::limiter::count;
 
-/// The longest description of a tool, by the contract.
-const DESCRIPTION_MAX_BYTES: usize = 4 << 10;
 /// How much of a guest's own words goes into an error.
 const SUBJECT_MAX_CHARACTERS: usize = 512;
 
@@ -191,26 +189,11 @@ fn budget_name(budget: types::Budget) -> &'static str {
 /// # Errors
 /// The first definition that is malformed, with what is wrong with it.
 pub(crate) fn definitions(defined: Vec<tool::Definition>) -> Result<Vec<ToolDefinition>, String> {
-    let mut definitions: Vec<ToolDefinition> = Vec::with_capacity(defined.len());
-    for tool in defined {
-        let tool = definition(tool)?;
-        if definitions.iter().any(|other| other.name == tool.name) {
-            return Err(format!("it defines the tool \"{}\" twice", tool.name));
-        }
-        definitions.push(tool);
-    }
-    Ok(definitions)
+    defined.into_iter().map(definition).collect()
 }
 
 fn definition(tool: tool::Definition) -> Result<ToolDefinition, String> {
-    check_name("tool", &tool.name).map_err(|error| error.to_string())?;
     let named = |what: &str| format!("{what} of its tool \"{}\"", tool.name);
-    if tool.description.len() > DESCRIPTION_MAX_BYTES {
-        return Err(format!(
-            "{} is longer than {DESCRIPTION_MAX_BYTES} bytes",
-            named("the description")
-        ));
-    }
     let input_schema = json_value(&tool.input_schema)
         .map_err(|message| format!("{} is {message}", named("the input schema")))?;
     let output_schema = tool

@@ -22,7 +22,8 @@ pub(super) fn call(effort: &Effort) -> anyhow::Result<Vec<Row>> {
     let (mut floors, mut ours) = (Vec::new(), Vec::new());
     // The first round of each warms up and does not count.
     for round in 0..=effort.rounds {
-        let floor_us = cpu_us(|| (0..CALLS).try_for_each(|_| floor.call("add", ARGUMENTS).map(drop)))?;
+        let floor_us =
+            cpu_us(|| (0..CALLS).try_for_each(|_| floor.call("add", ARGUMENTS).map(drop)))?;
         let ours_us = cpu_us(|| runtime.block_on(calls(&bench.control, CALLS)))?;
         if round > 0 {
             floors.push(floor_us / float(CALLS));
@@ -41,7 +42,8 @@ pub(super) fn call(effort: &Effort) -> anyhow::Result<Vec<Row>> {
 }
 
 pub(super) fn threads(effort: &Effort) -> anyhow::Result<Vec<Row>> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let bench = runtime.block_on(BenchControl::start())?;
     let control = &bench.control;
     let on = |threads: usize| -> anyhow::Result<f64> {
@@ -88,7 +90,9 @@ async fn calls(control: &Arc<Control>, count: usize) -> anyhow::Result<()> {
 }
 
 /// CPU time of the process while `work` runs, in microseconds.
-pub(super) fn cpu_us<E: Into<anyhow::Error>>(work: impl FnOnce() -> Result<(), E>) -> anyhow::Result<f64> {
+pub(super) fn cpu_us<E: Into<anyhow::Error>>(
+    work: impl FnOnce() -> Result<(), E>,
+) -> anyhow::Result<f64> {
     let before = process_cpu();
     work().map_err(Into::into)?;
     Ok((process_cpu() - before).as_secs_f64() * 1e6)

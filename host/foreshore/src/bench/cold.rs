@@ -23,10 +23,9 @@ pub(super) fn run(effort: &Effort) -> anyhow::Result<Vec<Row>> {
             .output()?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let mut figures = text.split_whitespace().map(str::parse::<f64>);
-        let (load, first) = figures
-            .next()
-            .zip(figures.next())
-            .with_context(|| format!("the child said {text:?}: {}", String::from_utf8_lossy(&output.stderr)))?;
+        let (load, first) = figures.next().zip(figures.next()).with_context(|| {
+            format!("the child said {text:?}: {}", String::from_utf8_lossy(&output.stderr))
+        })?;
         if round > 0 {
             loads.push(load?);
             firsts.push(first?);
@@ -41,15 +40,26 @@ pub(super) fn run(effort: &Effort) -> anyhow::Result<Vec<Row>> {
         note: note.to_owned(),
     };
     Ok(vec![
-        row("cold", median(&mut firsts), Target::AtMost(5.0), "a cached component in a fresh process, its engine up: load, link, definitions, first call"),
-        row("cold/start", median(&mut loads), Target::Reported, "before that: engine, pool, journal, door"),
+        row(
+            "cold",
+            median(&mut firsts),
+            Target::AtMost(5.0),
+            "a cached component in a fresh process, its engine up: load, link, definitions, first call",
+        ),
+        row(
+            "cold/start",
+            median(&mut loads),
+            Target::Reported,
+            "before that: engine, pool, journal, door",
+        ),
     ])
 }
 
 /// The child: two figures in milliseconds.
 pub(super) fn part() -> anyhow::Result<()> {
     let data = std::env::var_os(DATA).context("the part is run by the benchmark alone")?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let start = Instant::now();
     let bench = runtime.block_on(BenchControl::empty(std::path::Path::new(&data)))?;
     let up = start.elapsed();

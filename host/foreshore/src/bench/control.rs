@@ -45,8 +45,13 @@ impl BenchControl {
         let components = data.join(format!("components-{}", std::process::id()));
         config.components_directory = Some(components);
         // Spinning guests are to be stopped by their deadline, not by fuel.
-        let patch = LimitsPatch { fuel: Some(1_000_000_000_000), deadline_ms: Some(60_000), ..LimitsPatch::default() };
-        config.policies = Policies::new(std::collections::BTreeMap::new(), Limits::default().with(&patch)?);
+        let patch = LimitsPatch {
+            fuel: Some(1_000_000_000_000),
+            deadline_ms: Some(60_000),
+            ..LimitsPatch::default()
+        };
+        config.policies =
+            Policies::new(std::collections::BTreeMap::new(), Limits::default().with(&patch)?);
         Ok(Self { control: Control::start(config).await?, _data: None })
     }
 
@@ -58,8 +63,13 @@ impl BenchControl {
     /// Loads the benchmark's guest as a start would, and serves it to nobody.
     pub(super) async fn try_load(&self) -> anyhow::Result<()> {
         let bytes = Bytes::from_static(bench_guest()?);
-        let source = Source { bytes, file_stem: Some("bench".to_owned()), origin: Origin::Embedded };
-        self.control.try_load(source).await.map(drop).map_err(|failure| anyhow::anyhow!("{}", failure.error))
+        let source =
+            Source { bytes, file_stem: Some("bench".to_owned()), origin: Origin::Embedded };
+        self.control
+            .try_load(source)
+            .await
+            .map(drop)
+            .map_err(|failure| anyhow::anyhow!("{}", failure.error))
     }
 
     /// Adds a component under a name.
@@ -110,7 +120,11 @@ pub(super) async fn spin(control: &Control, deadline: Duration) -> anyhow::Resul
     let mut invocation = Invocation::new("bench.spin".parse()?, Bytes::new());
     invocation.limits.deadline_ms = Some(u64::try_from(deadline.as_millis())?);
     match control.invoke(invocation).await {
-        Err(failure) if matches!(failure.error, CallError::Limit { limit: FiredLimit::Deadline, .. }) => Ok(()),
+        Err(failure)
+            if matches!(failure.error, CallError::Limit { limit: FiredLimit::Deadline, .. }) =>
+        {
+            Ok(())
+        }
         Err(failure) => bail!("a spinning guest ended otherwise: {failure}"),
         Ok(_) => bail!("a spinning guest came to an end"),
     }

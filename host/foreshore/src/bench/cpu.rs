@@ -14,7 +14,8 @@ mod kernels;
 const ROUNDS: u32 = 20;
 
 pub(super) fn run(effort: &Effort) -> anyhow::Result<Vec<Row>> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let bench = runtime.block_on(BenchControl::start())?;
     let mut rows = Vec::new();
     for (name, kernel) in kernels::KERNELS {

@@ -18,7 +18,8 @@ const RECORD_BYTES: usize = 300;
 const RECORDS_PER_CALL: f64 = 2.0;
 
 pub(super) fn run(effort: &Effort) -> anyhow::Result<Vec<Row>> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let bench = runtime.block_on(BenchControl::start())?;
     let directory = tempfile::tempdir()?;
     let floor = Arc::new(Floor::new(&directory.path().join("floor.redb"))?);

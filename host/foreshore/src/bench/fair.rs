@@ -13,7 +13,10 @@ const RUNS: usize = 200;
 const DEADLINE: Duration = Duration::from_millis(50);
 
 pub(super) fn fair(effort: &Effort) -> anyhow::Result<Vec<Row>> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers()).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers())
+        .enable_all()
+        .build()?;
     let bench = runtime.block_on(BenchControl::start())?;
     let (mut alone, mut beside) = (Vec::new(), Vec::new());
     for _ in 0..effort.rounds.div_ceil(2) {
@@ -40,7 +43,9 @@ pub(super) fn fair(effort: &Effort) -> anyhow::Result<Vec<Row>> {
         floor: Some(median(&mut alone)),
         ours: median(&mut beside),
         target: Target::RatioAtMost(2.0),
-        note: format!("floor: the 99th percentile of a small call alone; ours: beside {SPINNERS} spinning guests"),
+        note: format!(
+            "floor: the 99th percentile of a small call alone; ours: beside {SPINNERS} spinning guests"
+        ),
     }])
 }
 
@@ -59,13 +64,18 @@ async fn p99(bench: &BenchControl) -> anyhow::Result<f64> {
 }
 
 pub(super) fn deadline(_: &Effort) -> anyhow::Result<Vec<Row>> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(workers()).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers())
+        .enable_all()
+        .build()?;
     let bench = runtime.block_on(BenchControl::start())?;
     let mut late = Vec::with_capacity(RUNS);
     for _ in 0..RUNS {
         let start = Instant::now();
         let control = Arc::clone(&bench.control);
-        runtime.block_on(async { tokio::spawn(async move { spin(&control, DEADLINE).await }).await })??;
+        runtime.block_on(async {
+            tokio::spawn(async move { spin(&control, DEADLINE).await }).await
+        })??;
         late.push(start.elapsed().saturating_sub(DEADLINE));
     }
     runtime.block_on(bench.stop());
@@ -76,7 +86,10 @@ pub(super) fn deadline(_: &Effort) -> anyhow::Result<Vec<Row>> {
         floor: None,
         ours: percentile_us(&late, 0.99) / 1_000.0,
         target: Target::AtMost(20.0),
-        note: format!("{RUNS} spinning guests with fuel to spare and a deadline of {} ms: how late each was stopped", DEADLINE.as_millis()),
+        note: format!(
+            "{RUNS} spinning guests with fuel to spare and a deadline of {} ms: how late each was stopped",
+            DEADLINE.as_millis()
+        ),
     }])
 }
 

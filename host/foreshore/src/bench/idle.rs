@@ -14,13 +14,13 @@ use super::{Effort, Row, Target};
 const COMPONENTS: usize = 1_000;
 
 pub(super) fn run(_: &Effort) -> anyhow::Result<Vec<Row>> {
-    let output = Command::new(std::env::current_exe()?).args(["bench", "--part", "idle"]).output()?;
+    let output =
+        Command::new(std::env::current_exe()?).args(["bench", "--part", "idle"]).output()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let mut figures = text.split_whitespace().map(str::parse::<f64>);
-    let (empty, full) = figures
-        .next()
-        .zip(figures.next())
-        .with_context(|| format!("the child said {text:?}: {}", String::from_utf8_lossy(&output.stderr)))?;
+    let (empty, full) = figures.next().zip(figures.next()).with_context(|| {
+        format!("the child said {text:?}: {}", String::from_utf8_lossy(&output.stderr))
+    })?;
     let (empty, full) = (empty?, full?);
     Ok(vec![Row {
         name: "idle".to_owned(),
@@ -38,7 +38,8 @@ pub(super) fn run(_: &Effort) -> anyhow::Result<Vec<Row>> {
 /// The child: resident mebibytes with no component and with all.
 pub(super) fn part() -> anyhow::Result<()> {
     let directory = tempfile::tempdir()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     // A first process compiles and is measured by nobody: what compiling leaves behind in an
     // allocator is not what registering costs. This one finds every artifact in the cache.
     let compile = std::env::var_os("FORESHORE_BENCH_COMPILED").is_none();

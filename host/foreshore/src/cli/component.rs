@@ -198,8 +198,7 @@ impl Add {
         let config = load(&self.config)?;
         let source = wire_up::read_component(&self.file)?;
         // A file's name counts as it does in the components directory.
-        let stem = source.file_stem.filter(|stem| stem.contains('@'));
-        let name = self.name.or(stem);
+        let name = self.name.or(source.file_stem);
         let plan = Plan::keeper(&config);
         let added = ask(&config, plan, async |control| {
             control.put_component(source.bytes, name.as_deref()).await
