@@ -23,5 +23,5 @@ bench *ARGS:
 fmt:
     cargo fmt --all
     cd components && cargo fmt --all
-    cd sdk/rust && cargo fmt --all
+    cd sdk && cargo fmt --all
     cd tests/guests && cargo fmt --all

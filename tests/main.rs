@@ -3,6 +3,8 @@
 //! One binary, so that it links once. Nothing here reaches into the host: it is started as a
 //! process and spoken to over HTTP and on its command line.
 
+#![allow(unreachable_pub, reason = "one binary: everything in it is private anyhow")]
+
 mod author;
 mod command_line;
 mod contract;

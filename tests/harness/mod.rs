@@ -62,7 +62,7 @@ pub fn command(directory: &Path) -> Command {
         .current_dir(directory)
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-        .env("HOME", directory)
+        .env("HOME", shared_data())
         .env("FORESHORE_DATA", shared_data())
         .stdin(Stdio::null());
     command

@@ -24,6 +24,7 @@ pub struct ComponentSummary {
 
 /// Whether a component can be called.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "most are loaded, and the list lives for one answer")]
 pub enum ComponentState {
     /// It can.
     Loaded {

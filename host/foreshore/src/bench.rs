@@ -206,8 +206,8 @@ fn table(rows: &[Row]) -> String {
     let mut text = String::new();
     let _ = writeln!(
         text,
-        "{:<30} {:>12} {:>12} {:>8}  {:<16} {:<6} {}",
-        "benchmark", "floor", "ours", "ratio", "target", "holds", "unit"
+        "{:<30} {:>12} {:>12} {:>8}  {:<16} {:<6} unit",
+        "benchmark", "floor", "ours", "ratio", "target", "holds"
     );
     for row in rows {
         let figure = |figure: Option<f64>| figure.map_or_else(|| "-".to_owned(), short);

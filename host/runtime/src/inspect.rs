@@ -113,8 +113,7 @@ impl InspectError {
 
 impl From<wasmparser::BinaryReaderError> for InspectError {
     fn from(error: wasmparser::BinaryReaderError) -> Self {
-        let offset = usize::try_from(error.offset()).unwrap_or(usize::MAX);
-        Self::Malformed { offset, message: error.message().to_owned() }
+        Self::Malformed { offset: error.offset(), message: error.message().to_owned() }
     }
 }
 

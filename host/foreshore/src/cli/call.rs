@@ -20,7 +20,7 @@ use foreshore_domain::limits::LimitsPatch;
 use foreshore_domain::outcome::{Content, ContentBody, LogLine, Outcome, ResourceBody, ToolResult};
 
 use super::ConfigArguments;
-use super::exit::{Exit, Failure, denied};
+use super::exit::{self, Exit, Failure, denied};
 use super::output::{Paint, Waiting, bytes, print, printable, usage};
 use crate::config::Config;
 use crate::config::policies::check_variable;
@@ -122,6 +122,11 @@ impl Call {
         let waiting = Arc::new(Waiting::new("compiling the component, for the first time"));
         let result = wire_up::block_on(self.invoke(&config, plan, arguments, waiting.clone()));
         drop(waiting);
+        if self.json
+            && let Err(Failure::Call(failure)) = &result
+        {
+            print(&exit::call_failure_json(failure).to_string());
+        }
         report(result?, self.json)
     }
 

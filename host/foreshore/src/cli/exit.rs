@@ -134,6 +134,30 @@ impl Failure {
     }
 }
 
+/// A call that did not run to its end, for programs: the members that the HTTP edge gives too.
+pub(crate) fn call_failure_json(failure: &CallFailure) -> serde_json::Value {
+    let usage = failure.usage;
+    let mut json = serde_json::json!({
+        "call_id": failure.call_id.to_string(),
+        "code": failure.error.code(),
+        "detail": failure.error.to_string(),
+        "usage": {
+            "fuel": usage.fuel,
+            "peak_memory_bytes": usage.peak_memory_bytes,
+            "wall_us": usage.wall_us,
+            "host_us": usage.host_us,
+            "egress_bytes": usage.egress_bytes,
+        },
+    });
+    match &failure.error {
+        CallError::Denied(denial) => json["grant"] = denial.grant.as_str().into(),
+        CallError::InvalidArguments { pointer, .. } => json["pointer"] = pointer.as_str().into(),
+        CallError::Limit { limit, .. } => json["setting"] = limit.setting().into(),
+        _ => {}
+    }
+    json
+}
+
 /// An error of a call, with the way on where there is one.
 pub(crate) fn call_error(paint: &Paint, error: &CallError) -> String {
     match error {

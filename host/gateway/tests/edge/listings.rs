@@ -4,7 +4,7 @@ use foreshore_gateway::GatewayConfig;
 use serde_json::json;
 
 use crate::guest;
-use crate::harness::{Host, Setup, call, get};
+use crate::harness::{Host, Setup, call};
 
 #[tokio::test]
 async fn the_tools_are_listed_and_a_client_that_has_the_list_is_told_so() {

@@ -86,7 +86,7 @@ async fn a_body_that_is_too_large_is_an_error_of_the_response() {
         }))
     };
     let response = send(answer, text("")).await.expect("a response");
-    let error = response.into_body().collect().await.err().expect("too large");
+    let error = response.into_body().collect().await.expect_err("too large");
     assert!(matches!(error, Error::HttpResponseBodySize(Some(7))), "{error:?}");
 }
 
