@@ -308,7 +308,7 @@ mod tests {
                 "/tags/1",
                 "item 1 of \"tags\" must be a string, not 1",
             ),
-            (json!({"path": "x", "a/b": 1}), "/a~1b", "\"a/b\" must be a boolean or null, not 1"),
+            (json!({"path": "x", "a/b": 1}), "/a~1b", "\"a/b\" must be a null or boolean, not 1"),
             (json!({"path": "x", "patch": 1}), "", "the value has unknown properties: patch"),
             (
                 json!({"path": "x", "when": {}}),
@@ -376,10 +376,10 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
         listener.set_nonblocking(true).expect("non-blocking");
-        for keyword in ["$ref", "$schema"] {
-            let schema = json!({keyword: format!("http://{address}/schema.json")});
-            assert!(compile(&schema).is_err(), "{keyword}");
-        }
+        let remote = format!("http://{address}/schema.json");
+        assert!(compile(&json!({"$ref": remote})).is_err());
+        // An unknown dialect is read as the default one, if at all.
+        let _ = compile(&json!({"$schema": remote}));
         let accepted = listener.accept().map_err(|error| error.kind());
         assert!(matches!(accepted, Err(std::io::ErrorKind::WouldBlock)), "somebody called");
     }

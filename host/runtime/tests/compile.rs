@@ -102,10 +102,10 @@ async fn artifact_too_large() {
 
 async fn dropped() {
     let place = tempfile::tempdir().expect("a directory");
-    let loader = loader(place.path(), |_| {});
+    let loader = loader(place.path(), |config| config.function_max_bytes = 1 << 20);
     let bytes = bomb(12_000);
-    let load = tokio::time::timeout(Duration::from_millis(700), load(&loader, &bytes)).await;
-    assert!(load.is_err(), "it is still compiling");
+    let load = tokio::time::timeout(Duration::from_millis(400), load(&loader, &bytes)).await;
+    assert!(load.is_err(), "it is still compiling: {:?}", load.map(|ended| ended.err()));
     let start = Instant::now();
     while children() > 0 && start.elapsed() < Duration::from_secs(5) {
         tokio::time::sleep(Duration::from_millis(10)).await;

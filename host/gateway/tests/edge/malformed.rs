@@ -26,7 +26,7 @@ fn cases() -> Vec<Case> {
         text(
             "a list of one length",
             "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2, 2\r\n\r\n{}",
-            &[400],
+            &[400, 0],
         ),
         text(
             "a signed length",
