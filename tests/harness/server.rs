@@ -15,6 +15,7 @@ pub struct Server {
     child: Child,
     pub address: SocketAddr,
     directory: tempfile::TempDir,
+    data: PathBuf,
 }
 
 impl Server {
@@ -29,11 +30,12 @@ impl Server {
                 .expect("the guest is copied");
         }
         std::fs::write(directory.path().join("foreshore.toml"), configuration).expect("written");
+        let data = super::shared_data().join(format!("server-{}", unique()));
         let mut child = super::command(directory.path())
             .args(["serve", "--listen", "127.0.0.1:0", "--components"])
             .arg(&components)
             .arg("--data")
-            .arg(super::shared_data().join(format!("server-{}", unique())))
+            .arg(&data)
             .stdout(Stdio::piped())
             .stderr(Stdio::from(
                 std::fs::File::create(directory.path().join("stderr")).expect("made"),
@@ -48,7 +50,7 @@ impl Server {
             panic!("the server said {line:?} and\n{said}");
         };
         let address = address.parse().expect("an address");
-        Self { child, address, directory }
+        Self { child, address, directory, data }
     }
 
     pub fn components_directory(&self) -> PathBuf {
@@ -117,6 +119,7 @@ impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        let _ = std::fs::remove_dir_all(&self.data);
     }
 }
 

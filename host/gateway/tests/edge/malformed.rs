@@ -6,6 +6,9 @@ use crate::harness::{Client, Host, Setup, call};
 /// Bytes, and the statuses that they may be answered with; 0 is a connection that just ends.
 type Case = (&'static str, Vec<u8>, &'static [u16]);
 
+/// What cannot be parsed is answered, or the connection ends: hyper closes some without a word.
+const REFUSED: &[u16] = &[400, 0];
+
 fn cases() -> Vec<Case> {
     let many = |count: usize| "x-a: b\r\n".repeat(count);
     let text = |what, text: &str, statuses: &'static [u16]| -> Case {
@@ -16,37 +19,37 @@ fn cases() -> Vec<Case> {
         text(
             "two lengths",
             "POST /v1/tools/probe.echo/call HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\n{}x",
-            &[400, 0],
+            REFUSED,
         ),
         text(
             "a list of lengths",
             "POST /v1/tools/probe.echo/call HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2, 3\r\n\r\n{}",
-            &[400, 0],
+            REFUSED,
         ),
         text(
             "a list of one length",
             "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2, 2\r\n\r\n{}",
-            &[400, 0],
+            REFUSED,
         ),
         text(
             "a signed length",
             "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: +2\r\n\r\n{}",
-            &[400],
+            REFUSED,
         ),
         text(
             "a negative length",
             "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: -1\r\n\r\n",
-            &[400],
+            REFUSED,
         ),
         text(
             "a hexadecimal length",
             "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0x2\r\n\r\n{}",
-            &[400],
+            REFUSED,
         ),
         text(
             "an enormous length",
             "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 99999999999999999999999\r\n\r\n",
-            &[400],
+            REFUSED,
         ),
         text(
             "the largest length",
@@ -56,62 +59,66 @@ fn cases() -> Vec<Case> {
         text(
             "a coding that is not known",
             "POST / HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: gzip\r\n\r\n",
-            &[400],
+            REFUSED,
         ),
         text(
             "chunked that is not last",
             "POST / HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked, gzip\r\n\r\n0\r\n\r\n",
-            &[400],
+            REFUSED,
         ),
         text(
             "a misspelled chunked",
             "POST / HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: xchunked\r\n\r\n0\r\n\r\n",
-            &[400],
+            REFUSED,
         ),
         text(
             "a space before the colon",
             "POST / HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding : chunked\r\n\r\n0\r\n\r\n",
-            &[400],
+            REFUSED,
         ),
-        text("a folded line", "GET / HTTP/1.1\r\nhost: localhost\r\nx-a: b\r\n c\r\n\r\n", &[400]),
+        text("a folded line", "GET / HTTP/1.1\r\nhost: localhost\r\nx-a: b\r\n c\r\n\r\n", REFUSED),
         text(
             "a coding in HTTP/1.0",
             "POST / HTTP/1.0\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
-            &[400],
+            REFUSED,
         ),
         text(
             "a chunk of no size",
             "POST /v1/tools/probe.echo/call HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\nxyz\r\n{}\r\n0\r\n\r\n",
-            &[400],
+            REFUSED,
         ),
         text(
             "a chunk that overflows",
             "POST /v1/tools/probe.echo/call HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\nfffffffffffffffff\r\n{}\r\n0\r\n\r\n",
-            &[400],
+            REFUSED,
         ),
         text(
             "a chunk without its end",
             "POST /v1/tools/probe.echo/call HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}zz0\r\n\r\n",
-            &[400],
+            REFUSED,
         ),
         // Targets that are not for us.
         text(
             "absolute form",
             "GET http://localhost/healthz HTTP/1.1\r\nhost: localhost\r\n\r\n",
-            &[400],
+            REFUSED,
         ),
         text(
             "absolute form elsewhere",
             "GET http://evil.example/healthz HTTP/1.1\r\nhost: localhost\r\n\r\n",
-            &[400],
+            REFUSED,
         ),
         text(
             "CONNECT",
             "CONNECT evil.example:443 HTTP/1.1\r\nhost: evil.example:443\r\n\r\n",
-            &[400],
+            REFUSED,
         ),
-        text("asterisk form", "OPTIONS * HTTP/1.1\r\nhost: localhost\r\n\r\n", &[400]),
-        text("a target without a slash", "GET healthz HTTP/1.1\r\nhost: localhost\r\n\r\n", &[400]),
+        text("asterisk form", "OPTIONS * HTTP/1.1\r\nhost: localhost\r\n\r\n", REFUSED),
+        text(
+            "a target without a slash",
+            "GET healthz HTTP/1.1\r\nhost: localhost\r\n\r\n",
+            REFUSED,
+        ),
         text(
             "two slashes",
             "GET //evil.example/healthz HTTP/1.1\r\nhost: localhost\r\n\r\n",
@@ -128,27 +135,27 @@ fn cases() -> Vec<Case> {
             "GET /v1/tools/a%00.b%0d%0a HTTP/1.1\r\nhost: localhost\r\n\r\n",
             &[404],
         ),
-        text("no host", "GET /healthz HTTP/1.1\r\n\r\n", &[400]),
+        text("no host", "GET /healthz HTTP/1.1\r\n\r\n", REFUSED),
         text(
             "two hosts",
             "GET /healthz HTTP/1.1\r\nhost: localhost\r\nhost: localhost\r\n\r\n",
-            &[400],
+            REFUSED,
         ),
-        text("an empty host", "GET /healthz HTTP/1.1\r\nhost: \r\n\r\n", &[400]),
+        text("an empty host", "GET /healthz HTTP/1.1\r\nhost: \r\n\r\n", REFUSED),
         text("a foreign host", "GET /healthz HTTP/1.1\r\nhost: evil.example\r\n\r\n", &[421]),
         text(
             "a host with a user",
             "GET /healthz HTTP/1.1\r\nhost: localhost@evil.example\r\n\r\n",
-            &[400],
+            REFUSED,
         ),
         // Request lines and fields that are none.
-        text("no version", "GET /healthz\r\n\r\n", &[400]),
-        text("a version to come", "GET /healthz HTTP/9.9\r\nhost: localhost\r\n\r\n", &[400]),
-        text("no method", " /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n", &[400]),
+        text("no version", "GET /healthz\r\n\r\n", REFUSED),
+        text("a version to come", "GET /healthz HTTP/9.9\r\nhost: localhost\r\n\r\n", REFUSED),
+        text("no method", " /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n", REFUSED),
         text(
             "a method of odd characters",
             "G\u{e9}T /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n",
-            &[400],
+            REFUSED,
         ),
         text("a method nobody knows", "BREW /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n", &[405]),
         text(
@@ -157,32 +164,32 @@ fn cases() -> Vec<Case> {
             &[405],
         ),
         text("TRACE", "TRACE /healthz HTTP/1.1\r\nhost: localhost\r\n\r\n", &[405]),
-        text("a line that is a greeting", "EHLO example\r\n\r\n", &[400]),
+        text("a line that is a greeting", "EHLO example\r\n\r\n", REFUSED),
         text(
             "a field without a colon",
             "GET /healthz HTTP/1.1\r\nhost: localhost\r\nnonsense\r\n\r\n",
-            &[400],
+            REFUSED,
         ),
         text(
             "a field without a name",
             "GET /healthz HTTP/1.1\r\nhost: localhost\r\n: x\r\n\r\n",
-            &[400],
+            REFUSED,
         ),
         text(
             "a NUL in a field",
             "GET /healthz HTTP/1.1\r\nhost: localhost\r\nx-a: a\0b\r\n\r\n",
-            &[400],
+            REFUSED,
         ),
-        text("a NUL in the target", "GET /heal\0thz HTTP/1.1\r\nhost: localhost\r\n\r\n", &[400]),
+        text("a NUL in the target", "GET /heal\0thz HTTP/1.1\r\nhost: localhost\r\n\r\n", REFUSED),
         text(
             "an escape in a field",
             "GET /nowhere HTTP/1.1\r\nhost: localhost\r\nx-request-id: \u{1b}[31m\r\n\r\n",
-            &[400],
+            REFUSED,
         ),
         text(
             "a bare carriage return",
             "GET /healthz HTTP/1.1\r\nhost: localhost\r\nx-a: a\rb\r\n\r\n",
-            &[400],
+            REFUSED,
         ),
         // Sizes.
         (
@@ -226,9 +233,9 @@ fn cases() -> Vec<Case> {
             &[414, 431],
         ),
         // Other protocols.
-        ("HTTP/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec(), &[400, 0]),
-        ("TLS", b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03".to_vec(), &[400, 0]),
-        ("zeros", vec![0; 4_096], &[400, 0]),
+        ("HTTP/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec(), REFUSED),
+        ("TLS", b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03".to_vec(), REFUSED),
+        ("zeros", vec![0; 4_096], REFUSED),
     ];
     // JSON that is meant to hurt.
     let arguments: [(&'static str, Vec<u8>); 7] = [
