@@ -243,7 +243,7 @@ fn no_call_sees_what_another_left_in_memory() {
 }
 
 #[test]
-fn a_hundred_attackers_at_once_leave_the_host_within_its_bounds() {
+fn sixteen_attackers_at_once_leave_the_host_within_its_bounds() {
     let server = Server::start(CONFIGURATION, &[("rogue", "rogue")]);
     let answer = server.call("rogue.echo", &json!({}));
     assert_eq!(answer.status, 200);

@@ -48,7 +48,7 @@ fn embedded() -> impl Iterator<Item = Shipped> {
     })
 }
 
-/// What a class of tool needs beyond the defaults, from what they were seen to use.
+/// What a class of tool is given beyond the defaults: estimates, not measurements.
 fn limits(name: &str) -> LimitsPatch {
     let default = LimitsPatch::default();
     match name {
