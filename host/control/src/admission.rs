@@ -90,6 +90,11 @@ impl Admission {
         self.slots.close();
     }
 
+    /// How many calls hold a permit now.
+    pub(crate) fn running(&self) -> usize {
+        self.config.calls_max.max(1).saturating_sub(self.slots.available_permits())
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.slots.is_closed()
     }

@@ -94,7 +94,7 @@ pub enum Drained {
     Completely,
     /// Patience ran out first.
     Partly {
-        /// Calls and tasks that were still running.
+        /// Calls that were still running.
         running: usize,
     },
 }
@@ -327,7 +327,7 @@ impl Control {
         self.tasks.close();
         let drained = match tokio::time::timeout(patience, self.tasks.wait()).await {
             Ok(()) => Drained::Completely,
-            Err(_) => Drained::Partly { running: self.tasks.len() },
+            Err(_) => Drained::Partly { running: self.admission.running() },
         };
         if let Err(error) = self.invoker.recorder.host(EventKind::HostStopped).await {
             tracing::warn!(%error, "the end of the host was not recorded");

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::guard::Authority;
 
-/// The `[gateway]` section.
+/// The `[server]` section.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct GatewayConfig {
@@ -53,7 +53,7 @@ impl GatewayConfig {
 #[non_exhaustive]
 pub enum ConfigError {
     /// Above what the host can hold to.
-    #[error("gateway.limits.{name} = {value} is above its ceiling of {ceiling}")]
+    #[error("server.limits.{name} = {value} is above its ceiling of {ceiling}")]
     TooLarge {
         /// The limit.
         name: &'static str,
@@ -64,7 +64,7 @@ pub enum ConfigError {
     },
     /// Not a name.
     #[error(
-        "gateway.hosts: \"{text}\" is no host: write a name or an address without scheme and port, such as foreshore.example.org"
+        "server.hosts: \"{text}\" is no host: write a name or an address without scheme and port, such as foreshore.example.org"
     )]
     Host {
         /// What was given.
@@ -72,7 +72,7 @@ pub enum ConfigError {
     },
     /// Not an origin.
     #[error(
-        "gateway.origins: \"{text}\" is no origin: write scheme and host, such as https://console.example.org"
+        "server.origins: \"{text}\" is no origin: write scheme and host, such as https://console.example.org"
     )]
     Origin {
         /// What was given.
@@ -145,7 +145,7 @@ edge_limits! {
 /// One line of the table of limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EdgeLimitRow {
-    /// The name in configuration, below `gateway.limits`.
+    /// The name in configuration, below `server.limits`.
     pub name: &'static str,
     /// `ms`, `bytes` or `count`.
     pub unit: &'static str,

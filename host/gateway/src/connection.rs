@@ -96,8 +96,8 @@ enum End {
 fn builder(limits: &EdgeLimits) -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
+        // Not `pipeline_flush`: with it hyper keeps back its own refusal of what it cannot parse.
         .header_read_timeout(None)
-        .pipeline_flush(true)
         // Room for heads that are too large, so that they are refused with a reason.
         .max_buf_size(size(limits.head_max_bytes).saturating_mul(2).max(64 << 10));
     builder

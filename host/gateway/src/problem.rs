@@ -72,7 +72,7 @@ impl Problem {
     }
 
     fn with_edge_limit(mut self: Box<Self>, name: &str, allowed: NonZeroU64) -> Refusal {
-        self.setting = Some(format!("gateway.limits.{name}"));
+        self.setting = Some(format!("server.limits.{name}"));
         self.allowed = Some(allowed.get());
         self
     }
@@ -147,7 +147,7 @@ impl Problem {
             format!("\"{host}\" is not among the names of this server"),
         )
         .closing();
-        problem.grant = Some(format!("[gateway] hosts = [\"{host}\"]"));
+        problem.grant = Some(format!("[server] hosts = [\"{host}\"]"));
         problem
     }
 
@@ -159,7 +159,7 @@ impl Problem {
             "the Origin field names an origin that is not this server's",
         )
         .closing();
-        problem.grant = Some("[gateway] origins = [\"https://ORIGIN\"]".to_owned());
+        problem.grant = Some("[server] origins = [\"https://ORIGIN\"]".to_owned());
         problem
     }
 

@@ -50,6 +50,14 @@ pub enum SchemaError {
         /// Where it points.
         reference: String,
     },
+    /// It says that it is written in a dialect that is not known here.
+    #[error(
+        "its $schema is \"{dialect}\"; leave it out or write \"https://json-schema.org/draft/2020-12/schema\""
+    )]
+    Dialect {
+        /// What it says.
+        dialect: String,
+    },
     /// It uses a keyword that tool schemas do without.
     #[error(
         "the keyword {keyword} (at \"{pointer}\") is not allowed; use $ref with \"#/$defs/...\""
@@ -125,7 +133,8 @@ impl Schema {
         if size_bytes > SCHEMA_MAX_BYTES {
             return Err(SchemaError::TooLarge { size_bytes });
         }
-        // First the cost: a schema that is refused for it must not reach the validator at all.
+        check_dialect(schema)?;
+        // Then the cost: a schema that is refused for it must not reach the validator at all.
         let cost = SchemaCost::of(schema)?;
         budget.take(cost.patterns)?;
         let patterns =
@@ -156,6 +165,23 @@ impl Schema {
             pointer: error.instance_path().to_string(),
             message: format!("{} {}", subject(error.instance_path().as_str()), problem(&error)),
         })
+    }
+}
+
+/// Dialects whose keywords mean what they mean in 2020-12, or are refused as malformed.
+const DIALECTS: &[&str] = &[
+    "https://json-schema.org/draft/2020-12/schema",
+    "https://json-schema.org/draft/2019-09/schema",
+    "http://json-schema.org/draft-07/schema",
+];
+
+fn check_dialect(schema: &Value) -> Result<(), SchemaError> {
+    match schema.get("$schema") {
+        None => Ok(()),
+        Some(Value::String(uri)) if DIALECTS.contains(&uri.trim_end_matches('#')) => Ok(()),
+        Some(other) => {
+            Err(SchemaError::Dialect { dialect: quoted(other.as_str().unwrap_or("not a text")) })
+        }
     }
 }
 
@@ -378,8 +404,11 @@ mod tests {
         listener.set_nonblocking(true).expect("non-blocking");
         let remote = format!("http://{address}/schema.json");
         assert!(compile(&json!({"$ref": remote})).is_err());
-        // An unknown dialect is read as the default one, if at all.
-        let _ = compile(&json!({"$schema": remote}));
+        let dialect = compile(&json!({"$schema": remote})).err();
+        assert!(matches!(dialect, Some(SchemaError::Dialect { .. })), "{dialect:?}");
+        for known in DIALECTS {
+            compile(&json!({"$schema": format!("{known}#"), "type": "object"})).expect(known);
+        }
         let accepted = listener.accept().map_err(|error| error.kind());
         assert!(matches!(accepted, Err(std::io::ErrorKind::WouldBlock)), "somebody called");
     }

@@ -213,7 +213,6 @@ pub(super) fn hello() -> anyhow::Result<()> {
             tokio::spawn(
                 hyper::server::conn::http1::Builder::new()
                     .timer(TokioTimer::new())
-                    .pipeline_flush(true)
                     .serve_connection(TokioIo::new(stream), service_fn(answer)),
             );
         }

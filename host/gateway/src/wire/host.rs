@@ -33,7 +33,7 @@ pub(crate) struct LimitsSchema<'a> {
     pub(crate) component: Option<&'a str>,
     /// What each call may use; `components.NAME.limits` in configuration.
     pub(crate) limits: Vec<LimitSchema>,
-    /// What a connection may use; `gateway.limits` in configuration.
+    /// What a connection may use; `server.limits` in configuration.
     pub(crate) gateway: Vec<LimitSchema>,
 }
 

@@ -173,7 +173,7 @@ async fn a_body_is_bounded_by_its_word_and_by_its_length() {
     client.send(b"POST /v1/tools/probe.echo/call HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 1001\r\n\r\n").await;
     let early = client.response().await.expect("a response");
     assert_eq!((early.status(), early.problem().as_str()), (413, "body_too_large"));
-    assert_eq!(early.json()["setting"], "gateway.limits.body_max_bytes");
+    assert_eq!(early.json()["setting"], "server.limits.body_max_bytes");
     assert_eq!(early.header("connection").as_deref(), Some("close"));
 
     // Refused while it streams, without its word.

@@ -133,5 +133,5 @@ async fn only_a_name_of_this_server_is_answered() {
     }
     let foreign = host.request(&with("rebound.example")).await;
     assert_eq!((foreign.status(), foreign.problem().as_str()), (421, "host_not_allowed"));
-    assert_eq!(foreign.json()["grant"], "[gateway] hosts = [\"rebound.example\"]");
+    assert_eq!(foreign.json()["grant"], "[server] hosts = [\"rebound.example\"]");
 }

@@ -51,7 +51,7 @@ async fn a_body_that_does_not_arrive_in_time_is_answered_so() {
     waiting.send(short.as_bytes()).await;
     let response = waiting.response().await.expect("a response");
     assert_eq!((response.status(), response.problem().as_str()), (408, "body_timeout"));
-    assert_eq!(response.json()["setting"], "gateway.limits.body_timeout_ms");
+    assert_eq!(response.json()["setting"], "server.limits.body_timeout_ms");
     assert_eq!(client.response().await.expect("whole, and not JSON").status(), 422);
 }
 
@@ -85,7 +85,7 @@ async fn slow_bodies_do_not_keep_out_those_who_send_at_once() {
     }
     let third = slow[2].response().await.expect("one too many");
     assert_eq!((third.status(), third.problem().as_str()), (503, "overloaded"));
-    assert_eq!(third.json()["setting"], "gateway.limits.slow_bodies_max");
+    assert_eq!(third.json()["setting"], "server.limits.slow_bodies_max");
     for client in &mut slow[..2] {
         client.send(b"}").await;
         assert_eq!(client.response().await.expect("it came in the end").status(), 200);

@@ -13,6 +13,9 @@ use crate::bindings::asynchronous::{insecure, random};
 use crate::limiter::{LimitFired, size};
 use crate::state::State;
 
+/// What is drawn at once: a guest that asks for much lets others run in between.
+const PIECE_BYTES: usize = 64 << 10;
+
 pub(crate) fn link(linker: &mut Linker<State>) -> Result<()> {
     random::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
     insecure::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
@@ -27,8 +30,10 @@ impl State {
             return Err(LimitFired { limit: FiredLimit::HostCall, allowed }.into());
         }
         let mut bytes = vec![0; size(length)];
-        self.scope.timed(|| rand::rng().fill(&mut bytes[..]));
-        self.scope.breathe().await;
+        for piece in bytes.chunks_mut(PIECE_BYTES) {
+            self.scope.timed(|| rand::rng().fill(piece));
+            self.scope.breathe().await;
+        }
         Ok(bytes)
     }
 }

@@ -268,7 +268,7 @@ async fn a_guest_that_only_calls_the_host_lets_others_run_and_is_stopped_in_time
         "(memory (export \"memory\") 32)",
         "(loop $again
             (global.set $free (i32.const 32768))
-            (call $random (i64.const 65536) (i32.const 64)) (br $again))
+            (call $random (i64.const 1000000) (i32.const 64)) (br $again))
          (i32.const 0)",
     );
     let host = Host::new();
