@@ -6,6 +6,7 @@
 #![allow(unreachable_pub, reason = "one binary: everything in it is private anyhow")]
 
 mod author;
+mod capabilities;
 mod command_line;
 mod contract;
 mod denials;

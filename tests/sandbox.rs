@@ -232,7 +232,7 @@ fn sockets_are_denied() {
 fn no_call_sees_what_another_left_in_memory() {
     let mark = "canary-5f1d0c7a9e";
     let (first, second) = mark.split_at(8);
-    for round in 0..40 {
+    for round in 0..400 {
         for _ in 0..25 {
             structured("remember", json!({"mark": mark}));
         }

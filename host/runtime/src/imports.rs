@@ -102,7 +102,9 @@ pub(crate) fn verdict(import: &str, component: &str, grant: &Grant) -> ImportVer
         Some(Rule::LinkedDenied) => ImportVerdict::LinkedDenied,
         Some(Rule::NeedsHttp) if grant.http.is_some() => ImportVerdict::Linked,
         Some(Rule::NeedsHttp) => ImportVerdict::NotGranted {
-            grant: format!("[components.{component}.http] allow = [\"GET https://HOST/*\"]"),
+            grant: format!(
+                "[components.{component}.http] allow = [\"GET https://HOST/*\"] (or, for one call: --allow-http 'GET https://HOST/*')"
+            ),
         },
         Some(Rule::NeedsConfig) if grant.config.is_some() => ImportVerdict::Linked,
         Some(Rule::NeedsConfig) => ImportVerdict::NotGranted {
@@ -236,12 +238,10 @@ mod tests {
     async fn an_import_that_is_not_granted_is_refused_with_the_line_that_grants_it() {
         let place = tempfile::tempdir().expect("a directory");
         let loader = loader(place.path());
+        let http = "[components.words.http] allow = [\"GET https://HOST/*\"] (or, for one call: --allow-http 'GET https://HOST/*')";
         for (interface, grant) in [
-            ("wasi:http/types@0.2.0", "[components.words.http] allow = [\"GET https://HOST/*\"]"),
-            (
-                "wasi:http/outgoing-handler@0.2.0",
-                "[components.words.http] allow = [\"GET https://HOST/*\"]",
-            ),
+            ("wasi:http/types@0.2.0", http),
+            ("wasi:http/outgoing-handler@0.2.0", http),
             ("wasi:config/store@0.2.0-rc.1", "[components.words.config] KEY = \"VALUE\""),
         ] {
             let proof = PROOFS.iter().find(|proof| proof.interface == interface);

@@ -35,7 +35,15 @@ pub(super) fn address_not_granted(
     let described = listed(&|address| format!("{address} ({})", AddressClass::of(*address)));
     let networks = listed(&|address| format!("\"{}\"", ipnet::IpNet::from(*address)));
     let subject = format!("{target} leads to {described}");
-    let grant = format!("[components.{}.http] networks = [{networks}]", call.component.name);
+    let flags: Vec<_> = addresses
+        .iter()
+        .map(|address| format!("--allow-network {}", ipnet::IpNet::from(*address)))
+        .collect();
+    let grant = format!(
+        "[components.{}.http] networks = [{networks}] (or, for one call: {})",
+        call.component.name,
+        flags.join(" ")
+    );
     denied(call, DenialCode::HttpAddressNotGranted, subject, grant)
 }
 
