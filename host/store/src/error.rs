@@ -2,6 +2,10 @@
 
 use std::path::PathBuf;
 
+use foreshore_domain::blob::BlobDigest;
+
+use crate::commit::{Condition, Conflict};
+
 /// The journal could not be opened.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -27,6 +31,26 @@ pub enum OpenError {
         path: PathBuf,
         /// What does not hold.
         error: CorruptError,
+    },
+    /// It was written by a newer version.
+    #[error(
+        "the journal {path:?} is of schema version {found}, and this program knows versions up to {known}: run the version that wrote it"
+    )]
+    Newer {
+        /// Where.
+        path: PathBuf,
+        /// The version it has.
+        found: u32,
+        /// The newest that is known.
+        known: u32,
+    },
+    /// Its views had to be made again, and could not be.
+    #[error("the views of the journal {path:?} could not be made again: {error}")]
+    Rebuild {
+        /// Where.
+        path: PathBuf,
+        /// Why not.
+        error: RebuildError,
     },
     /// The writer thread could not be started.
     #[error("the journal's writer thread did not start: {message}")]
@@ -63,6 +87,54 @@ pub enum AppendError {
     /// The journal was closed: surely not recorded.
     #[error("the journal is closed")]
     Closed,
+    /// A condition does not hold: surely not recorded, and nothing else of the entry either.
+    #[error("{0}")]
+    Conflict(Box<Conflict>),
+    /// An entry has no event, or too many.
+    #[error("an entry of {count} events; the journal takes 1 to {max}")]
+    Count {
+        /// How many it has.
+        count: usize,
+        /// The most there may be.
+        max: usize,
+    },
+    /// A condition on a stream that has no head.
+    #[error("the stream {stream:?} has no head that a condition could name")]
+    Unguarded {
+        /// Which.
+        stream: String,
+    },
+    /// A blob was handed over that no event of its entry names.
+    #[error("no event of the entry names the blob {digest} in its payload")]
+    BlobNotNamed {
+        /// Which.
+        digest: BlobDigest,
+    },
+    /// An event names a blob that is not stored.
+    #[error("an event names the blob {digest}, which is neither stored nor handed over with it")]
+    BlobUnknown {
+        /// Which.
+        digest: BlobDigest,
+    },
+    /// A view cannot take an event: surely not recorded.
+    #[error("the event {kind} cannot be taken: {message}")]
+    Invalid {
+        /// Which kind of event.
+        kind: &'static str,
+        /// What is wrong with it.
+        message: String,
+    },
+}
+
+impl std::fmt::Display for Conflict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { condition, expected, actual } = self;
+        match condition {
+            Condition::StreamAt { stream, .. } => {
+                write!(f, "the stream \"{stream}\" ends at event {actual}, not at {expected}")
+            }
+        }
+    }
 }
 
 /// Events could not be read.
@@ -81,6 +153,32 @@ pub enum ReadError {
     /// The journal was closed, or is being re-opened.
     #[error("the journal is not open")]
     NotOpen,
+    /// The events are not in the journal any more.
+    #[error("events up to {to} were moved to an archive")]
+    Archived {
+        /// The last of them.
+        to: u64,
+    },
+}
+
+/// The views could not be made again.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RebuildError {
+    /// The journal could not be read or written.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// A recorded event cannot be taken by a view: this version is not fit for this journal.
+    #[error("event {seq} cannot be taken: {message}")]
+    Invalid {
+        /// Which.
+        seq: u64,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// A commit panicked.
+    #[error("rebuilding panicked")]
+    Panicked,
 }
 
 /// What is on disk is not what was written there.
@@ -114,5 +212,17 @@ pub enum CorruptError {
         from: u64,
         /// The last that is not there.
         to: u64,
+    },
+    /// A blob's bytes are not what its name says.
+    #[error("the blob {digest} does not hold what its name says")]
+    Blob {
+        /// Its name.
+        digest: BlobDigest,
+    },
+    /// An entry of the journal's own table cannot be read.
+    #[error("the entry {name:?} about the journal itself cannot be read")]
+    Meta {
+        /// Which.
+        name: &'static str,
     },
 }

@@ -4,24 +4,36 @@
 //! is written first. The journal has no clock and no opinion: whoever appends says when and
 //! what.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use foreshore_domain::event::NewEvent;
+use foreshore_domain::blob::BlobDigest;
+use foreshore_domain::event::{NewEvent, Stream, Tenant};
+use redb::Database;
 use redb::backends::InMemoryBackend;
-use redb::{Database, DatabaseError};
 use tokio::sync::{Semaphore, oneshot};
 
-use crate::error::{AppendError, OpenError, ReadError};
+use crate::blobs;
+use crate::commit::{COMMIT_BLOB_BYTES_MAX, Commit, Committed};
+use crate::db::{Db, Opener, storage};
+use crate::error::{AppendError, OpenError, ReadError, RebuildError};
 use crate::frame::{Event, Hash};
-use crate::queue::{Entry, Phase, Queue};
-use crate::table::{FrameTable, Opener};
+use crate::frames::Frames;
+use crate::meta::Meta;
+use crate::queue::{Entry, Phase, Queue, Task};
+use crate::rebuild::{self, Progress};
+use crate::reserve::Reserve;
+use crate::start;
+use crate::views::{Receipt, streams};
 use crate::writer::{Shared, Writer};
 
 /// The largest event: bigger things are stored elsewhere and named by their digest.
 pub(crate) const EVENT_MAX_BYTES: usize = 64 << 10;
+
+/// The most KiB of blobs, before compression, that wait to be written.
+const BLOBS_QUEUED_KIB: usize = (4 * COMMIT_BLOB_BYTES_MAX) >> 10;
 
 /// How the journal works.
 #[derive(Clone, Debug)]
@@ -55,6 +67,8 @@ impl Default for JournalConfig {
 pub struct Appended {
     /// Its number.
     pub seq: u64,
+    /// What the views made of it.
+    pub receipt: Receipt,
 }
 
 /// The end of the chain.
@@ -82,10 +96,13 @@ pub struct Verified {
 pub enum Health {
     /// It can.
     Open,
-    /// It could not, and is being re-opened.
+    /// It cannot, and tries to come back: appends are refused, reads go on while the file is
+    /// open.
     Failed {
         /// What redb or the system said.
         message: String,
+        /// When it failed.
+        since: Instant,
     },
     /// It was closed.
     Closed,
@@ -98,17 +115,34 @@ pub struct Journal(Arc<Handle>);
 struct Handle {
     shared: Arc<Shared>,
     appends: Arc<Semaphore>,
+    /// One permit for each KiB of blobs that wait.
+    blob_kib: Arc<Semaphore>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Journal {
-    /// Opens the journal in a file, or makes it, readable by its owner alone.
+    /// Opens the journal in a file, or makes it, readable by its owner alone. One of an older
+    /// schema is brought up to date, after a copy of it was put beside it.
     ///
     /// # Errors
-    /// [`OpenError`]: it is in use, cannot be opened, or its end does not verify.
+    /// [`OpenError`]: it is in use, is newer than this program, cannot be opened, or does not
+    /// verify.
     pub fn open(path: &Path, config: &JournalConfig) -> Result<Self, OpenError> {
-        let (file_path, cache_bytes) = (path.to_owned(), config.cache_bytes);
-        Self::start(path, Arc::new(move || open_file(&file_path, cache_bytes)), config)
+        Self::open_with(path, config, |_| {})
+    }
+
+    /// As [`Self::open`], and says how far it is if the views have to be made again.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_with(
+        path: &Path,
+        config: &JournalConfig,
+        progress: impl FnMut(Progress),
+    ) -> Result<Self, OpenError> {
+        start::keep_older(path, config.cache_bytes)?;
+        let opener = start::opener(path.to_owned(), config.cache_bytes);
+        Self::start(path, opener, config, Some(Reserve::beside(path)), progress)
     }
 
     /// A journal that is gone when its last handle is.
@@ -117,26 +151,37 @@ impl Journal {
     /// [`OpenError::Thread`].
     pub fn in_memory(config: &JournalConfig) -> Result<Self, OpenError> {
         let open = || Database::builder().create_with_backend(InMemoryBackend::new());
-        Self::start(Path::new(":memory:"), Arc::new(open), config)
+        Self::start(Path::new(":memory:"), Arc::new(open), config, None, |_| {})
     }
 
     pub(crate) fn start(
         path: &Path,
         open: Opener,
         config: &JournalConfig,
+        reserve: Option<Reserve>,
+        mut progress: impl FnMut(Progress),
     ) -> Result<Self, OpenError> {
-        let table = FrameTable::new(open().map_err(|error| not_opened(path, error))?);
-        let tip = table.tip().map_err(|error| not_verified(path, error))?;
+        let (db, tip) = start::open(path, &open, &mut progress)?;
+        if let Some(Err(error)) = reserve.as_ref().map(Reserve::ensure) {
+            tracing::warn!(%error, "the journal's reserve cannot be made");
+        }
         let queue = Queue::new(config.soon_max, config.soon_delay);
-        let shared = Arc::new(Shared::new(queue, table, tip));
-        let group_max = config.group_max.max(1);
-        let writer = Writer { shared: Arc::clone(&shared), open, group_max };
+        let shared = Arc::new(Shared::new(queue, db, tip));
+        let writer = Writer {
+            shared: Arc::clone(&shared),
+            open,
+            path: path.to_owned(),
+            group_max: config.group_max.max(1),
+            reserve,
+            newest_at_unix_ms: 0,
+        };
         let thread = std::thread::Builder::new()
             .name("journal".to_owned())
             .spawn(|| writer.run())
             .map_err(|error| OpenError::Thread { message: error.to_string() })?;
         let appends = Arc::new(Semaphore::new(config.appends_max.max(1)));
-        Ok(Self(Arc::new(Handle { shared, appends, thread: Some(thread) })))
+        let blob_kib = Arc::new(Semaphore::new(BLOBS_QUEUED_KIB));
+        Ok(Self(Arc::new(Handle { shared, appends, blob_kib, thread: Some(thread) })))
     }
 
     /// Records an event; it is on disk when this returns.
@@ -155,6 +200,33 @@ impl Journal {
         let permit = appends.acquire_owned().await.map_err(|_| AppendError::Closed)?;
         let (reply, answer) = oneshot::channel();
         self.0.shared.queue.push_urgent(Entry::Durable(event, reply, permit))?;
+        let committed = answer.await.unwrap_or(Err(AppendError::Closed))?;
+        let receipt = committed.receipts.first().copied().unwrap_or_default();
+        Ok(Appended { seq: committed.first_seq, receipt })
+    }
+
+    /// Records several events with their blobs, all of them or none, if every condition holds;
+    /// they are on disk when this returns. Their numbers follow one another.
+    ///
+    /// # Errors
+    /// [`AppendError`]; [`AppendError::Conflict`] if a condition does not hold. Only
+    /// [`AppendError::Write`] leaves open whether the entry will be found, and then all of it.
+    pub async fn commit(&self, commit: Commit) -> Result<Committed, AppendError> {
+        commit.check()?;
+        let appends = Arc::clone(&self.0.appends);
+        let permit = appends.acquire_owned().await.map_err(|_| AppendError::Closed)?;
+        let (prepared, blob_permit) = if commit.blobs.is_empty() {
+            (commit.prepare(), None)
+        } else {
+            let kib = u32::try_from(commit.blob_bytes() >> 10).unwrap_or(u32::MAX);
+            let blob_kib = Arc::clone(&self.0.blob_kib);
+            let permit = blob_kib.acquire_many_owned(kib).await.map_err(|_| AppendError::Closed)?;
+            let prepared = tokio::task::spawn_blocking(|| commit.prepare());
+            (prepared.await.map_err(|_| AppendError::Closed)?, Some(permit))
+        };
+        let (reply, answer) = oneshot::channel();
+        let entry = Entry::Commit(Box::new(prepared), reply, (permit, blob_permit));
+        self.0.shared.queue.push_urgent(entry)?;
         answer.await.unwrap_or(Err(AppendError::Closed))
     }
 
@@ -174,7 +246,40 @@ impl Journal {
     /// # Errors
     /// [`ReadError`].
     pub fn read(&self, from_seq: u64, max: usize) -> Result<Vec<Event>, ReadError> {
-        self.0.shared.table().ok_or(ReadError::NotOpen)?.read(from_seq, max)
+        let read = self.db()?.begin_read()?;
+        frames_of(&read)?.read(from_seq, max)
+    }
+
+    /// At most `max` events of one stream, from number `from_seq` on, each held to its hashes.
+    /// For streams that [`Stream::is_guarded`]: there is no list of the others.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn read_stream(
+        &self,
+        tenant: &Tenant,
+        stream: &Stream,
+        from_seq: u64,
+        max: usize,
+    ) -> Result<Vec<Event>, ReadError> {
+        let read = self.db()?.begin_read()?;
+        let name = stream.to_string();
+        let seqs =
+            streams::read(&read, (tenant.as_str(), &name), from_seq, max).map_err(storage)?;
+        let frames = frames_of(&read)?;
+        let mut events = Vec::with_capacity(seqs.len());
+        for seq in seqs {
+            events.extend(frames.read(seq, 1)?);
+        }
+        Ok(events)
+    }
+
+    /// A blob's bytes, held to its name; `None` if it is not stored.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn blob(&self, digest: &BlobDigest) -> Result<Option<Vec<u8>>, ReadError> {
+        blobs::get(&self.db()?.begin_read()?, digest)
     }
 
     /// Holds every event to the chain. A journal that was cut at its end, or written anew from
@@ -183,7 +288,50 @@ impl Journal {
     /// # Errors
     /// [`ReadError`].
     pub fn verify(&self) -> Result<Verified, ReadError> {
-        self.0.shared.table().ok_or(ReadError::NotOpen)?.verify()
+        let read = self.db()?.begin_read()?;
+        frames_of(&read)?.verify(|_| Ok(()))
+    }
+
+    /// The chain's value after event `seq`, to be kept elsewhere; `None` past the end and before
+    /// what is kept here.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn hash_at(&self, seq: u64) -> Result<Option<Hash>, ReadError> {
+        let read = self.db()?.begin_read()?;
+        frames_of(&read)?.hash_at(seq)
+    }
+
+    /// Clears all views and makes them again from the events; appends wait meanwhile. If this is
+    /// cut short, the next opening goes on with it.
+    ///
+    /// # Errors
+    /// [`RebuildError`].
+    pub async fn rebuild(
+        &self,
+        mut progress: impl FnMut(Progress) + Send + 'static,
+    ) -> Result<(), RebuildError> {
+        let db = |writer: &mut Writer| writer.shared.db().ok_or(ReadError::NotOpen);
+        let rebuild = move |writer: &mut Writer| rebuild::rebuild(&*db(writer)?, &mut progress);
+        self.on_writer(rebuild).await.unwrap_or(Err(ReadError::NotOpen.into()))
+    }
+
+    /// Runs work on the writer thread, after all that was handed over before; `None` if the
+    /// journal cannot write, or the work panicked.
+    pub(crate) async fn on_writer<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Writer) -> T + Send + 'static,
+    ) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        let task: Task = Box::new(move |writer| {
+            let _ = reply.send(work(writer));
+        });
+        self.0.shared.queue.push_urgent(Entry::Task(task)).ok()?;
+        answer.await.ok()
+    }
+
+    pub(crate) fn db(&self) -> Result<Arc<Db>, ReadError> {
+        self.0.shared.db().ok_or(ReadError::NotOpen)
     }
 
     /// The last event on disk.
@@ -195,7 +343,7 @@ impl Journal {
     pub fn health(&self) -> Health {
         match self.0.shared.queue.phase() {
             Phase::Open => Health::Open,
-            Phase::Failed(message) => Health::Failed { message: message.to_string() },
+            Phase::Failed(message, since) => Health::Failed { message: message.to_string(), since },
             Phase::Closed => Health::Closed,
         }
     }
@@ -228,38 +376,9 @@ impl Drop for Handle {
 
 /// The size that [`EVENT_MAX_BYTES`] bounds: what the caller chose.
 pub(crate) fn event_bytes(event: &NewEvent) -> usize {
-    let stream = match &event.stream {
-        foreshore_domain::event::Stream::Component(name) => name.len(),
-        _ => 0,
-    };
-    event.payload.len() + stream
+    event.payload.len() + event.stream.name_bytes()
 }
 
-fn open_file(path: &PathBuf, cache_bytes: usize) -> Result<Database, DatabaseError> {
-    let mut options = std::fs::OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let file = options.open(path)?;
-    let database = Database::builder().set_cache_size(cache_bytes).create_file(file)?;
-    // A file whose directory entry is not on disk is not on disk.
-    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        std::fs::File::open(parent)?.sync_all()?;
-    }
-    Ok(database)
-}
-
-fn not_opened(path: &Path, error: DatabaseError) -> OpenError {
-    match error {
-        DatabaseError::DatabaseAlreadyOpen => OpenError::InUse { path: path.to_owned() },
-        error => OpenError::Storage { path: path.to_owned(), message: error.to_string() },
-    }
-}
-
-fn not_verified(path: &Path, error: ReadError) -> OpenError {
-    let path = path.to_owned();
-    match error {
-        ReadError::Corrupt(error) => OpenError::Corrupt { path, error },
-        error => OpenError::Storage { path, message: error.to_string() },
-    }
+pub(crate) fn frames_of(read: &redb::ReadTransaction) -> Result<Frames, ReadError> {
+    Frames::new(read, Meta::read(read)?.base)
 }

@@ -3,11 +3,14 @@
 
 mod crash;
 mod disk;
+mod entries;
+mod upkeep;
+mod views;
 
 use std::path::Path;
 use std::time::Duration;
 
-use foreshore_domain::event::{EventKind, NewEvent, Stream};
+use foreshore_domain::event::{EventKind, NewEvent, Stream, Tenant};
 use redb::{Database, ReadableDatabase, TableDefinition};
 
 use crate::error::{AppendError, CorruptError, OpenError, ReadError};
@@ -16,7 +19,7 @@ use crate::journal::{EVENT_MAX_BYTES, Health, Journal, JournalConfig};
 fn event(payload: impl std::fmt::Display) -> NewEvent {
     NewEvent {
         at_unix_ms: 1_000,
-        tenant: "default",
+        tenant: Tenant::DEFAULT,
         stream: Stream::Host,
         kind: EventKind::CallCompleted,
         payload: payload.to_string().into_bytes(),

@@ -18,7 +18,7 @@ const APPENDS: u64 = 6;
 fn open(disk: &Disk) -> Result<Journal, OpenError> {
     let disk = disk.clone();
     let open = move || Database::builder().create_with_backend(disk.clone());
-    Journal::start(Path::new("disk"), Arc::new(open), &JournalConfig::default())
+    Journal::start(Path::new("disk"), Arc::new(open), &JournalConfig::default(), None, |_| {})
 }
 
 /// Appends and gives back what was acknowledged: number and payload.
