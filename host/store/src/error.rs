@@ -32,6 +32,14 @@ pub enum OpenError {
         /// What does not hold.
         error: CorruptError,
     },
+    /// It does not match its signed checkpoints.
+    #[error("the journal {path:?} is not opened: {error}")]
+    Seal {
+        /// Where.
+        path: PathBuf,
+        /// What does not match.
+        error: SealError,
+    },
     /// It was written by a newer version.
     #[error(
         "the journal {path:?} is of schema version {found}, and this program knows versions up to {known}: run the version that wrote it"
@@ -58,6 +66,18 @@ pub enum OpenError {
         /// What the system said.
         message: String,
     },
+}
+
+/// A journal was not accepted.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AcceptError {
+    /// It could not be opened all the same.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The acceptance could not be recorded.
+    #[error(transparent)]
+    Append(#[from] AppendError),
 }
 
 /// An event was not recorded, or it is not known whether it was.
@@ -153,6 +173,9 @@ pub enum ReadError {
     /// The journal was closed, or is being re-opened.
     #[error("the journal is not open")]
     NotOpen,
+    /// It does not match its signed checkpoints.
+    #[error(transparent)]
+    Seal(#[from] SealError),
     /// The events are not in the journal any more.
     #[error("events up to {to} were moved to an archive")]
     Archived {
@@ -179,6 +202,95 @@ pub enum RebuildError {
     /// A commit panicked.
     #[error("rebuilding panicked")]
     Panicked,
+}
+
+/// The journal is not what was signed, or that cannot be known.
+///
+/// After a restore that was meant, [`crate::Journal::accept`] is the way on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SealError {
+    /// Events that were signed are missing at the end of this very file.
+    #[error(
+        "the journal was cut: it ends at event {tip}, and had events up to {seq} when it was last signed"
+    )]
+    Cut {
+        /// The checkpoint's event.
+        seq: u64,
+        /// The last that is there.
+        tip: u64,
+    },
+    /// The file is from before the newest checkpoint.
+    #[error(
+        "the journal is older than its checkpoints: it ends at event {tip}, and was signed up to event {seq}; if it was restored on purpose, accept it"
+    )]
+    Older {
+        /// The checkpoint's event.
+        seq: u64,
+        /// The last that is there.
+        tip: u64,
+    },
+    /// The event of a checkpoint is there, and is another one.
+    #[error("the journal was rewritten: event {seq} is not the one that was signed")]
+    Rewritten {
+        /// Which.
+        seq: u64,
+    },
+    /// A checkpoint is not signed with the journal's key.
+    #[error("the checkpoint of event {seq} is not signed with the journal's key")]
+    Forged {
+        /// Which event it is of.
+        seq: u64,
+    },
+    /// A checkpoint is that of another journal.
+    #[error("the checkpoint of event {seq} is that of another journal")]
+    OtherJournal {
+        /// Which event it is of.
+        seq: u64,
+    },
+    /// The file of checkpoints is gone or empty.
+    #[error(
+        "the journal's checkpoints are missing: put their file back, or accept the journal as it is"
+    )]
+    CheckpointsMissing,
+    /// The key is gone.
+    #[error(
+        "the journal's key is missing: put its file back, or accept the journal with a new one"
+    )]
+    KeyMissing,
+    /// The key is not the one that this journal was signed with.
+    #[error(
+        "the key beside the journal is not the journal's: put the right one back, or accept the journal with this one"
+    )]
+    OtherKey,
+    /// A file does not hold a key.
+    #[error("{path:?} does not hold a key: 64 hex digits")]
+    NotAKey {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// A line is not a checkpoint.
+    #[error("{path:?} holds a line that is not a checkpoint{}", if *line == 0 { ": the last".to_owned() } else { format!(": line {line}") })]
+    NotACheckpoint {
+        /// Which file.
+        path: PathBuf,
+        /// Which line, from 1; 0 for the last.
+        line: usize,
+    },
+    /// A file cannot be read or written.
+    #[error("{path:?}: {message}")]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        message: String,
+    },
+    /// The system gave no random numbers for a key.
+    #[error("no random numbers for a key: {message}")]
+    Random {
+        /// What the system said.
+        message: String,
+    },
 }
 
 /// What is on disk is not what was written there.

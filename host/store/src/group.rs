@@ -16,6 +16,7 @@ use crate::error::AppendError;
 use crate::frame::FrameWriter;
 use crate::frames;
 use crate::journal::Tip;
+use crate::meta;
 use crate::views::{Receipt, ViewError, Views};
 
 /// What somebody wants recorded.
@@ -74,7 +75,13 @@ impl From<redb::Error> for Stop {
 }
 
 /// Writes requests after `before`, in one transaction.
-pub(crate) fn write(db: &Db, before: Tip, requests: &[Request]) -> Result<Written, Stop> {
+/// `sealed` is an event that was signed since the last commit.
+pub(crate) fn write(
+    db: &Db,
+    before: Tip,
+    requests: &[Request],
+    sealed: Option<u64>,
+) -> Result<Written, Stop> {
     let txn = db.begin_write()?;
     let (fates, frame) = fill(&txn, before, requests)?;
     if frame.is_empty() {
@@ -84,6 +91,9 @@ pub(crate) fn write(db: &Db, before: Tip, requests: &[Request]) -> Result<Writte
     let seq = frame.last_seq();
     let (bytes, hash) = frame.finish();
     frames::insert(&txn, before.seq + 1, &bytes)?;
+    if let Some(sealed) = sealed {
+        meta::set_sealed(&txn, sealed)?;
+    }
     let tip = Tip { seq, hash };
     // redb panics on some states of a broken file; that ends this commit, not the host.
     match catch_unwind(AssertUnwindSafe(|| txn.commit())) {

@@ -10,24 +10,26 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use foreshore_domain::blob::BlobDigest;
-use foreshore_domain::event::{NewEvent, Stream, Tenant};
+use foreshore_domain::event::{EventKind, NewEvent, Stream, Tenant};
 use redb::Database;
 use redb::backends::InMemoryBackend;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::blobs;
+use crate::checkpoint::Checkpoint;
 use crate::commit::{COMMIT_BLOB_BYTES_MAX, Commit, Committed};
 use crate::db::{Db, Opener, storage};
-use crate::error::{AppendError, OpenError, ReadError, RebuildError};
+use crate::error::{AcceptError, AppendError, OpenError, ReadError, RebuildError};
 use crate::frame::{Event, Hash};
 use crate::frames::Frames;
 use crate::meta::Meta;
 use crate::queue::{Entry, Phase, Queue, Task};
 use crate::rebuild::{self, Progress};
 use crate::reserve::Reserve;
+use crate::seals::{self, Opening, SealEvery, SealFiles, Seals};
 use crate::start;
 use crate::views::{Receipt, streams};
-use crate::writer::{Shared, Writer};
+use crate::writer::{Shared, Writer, host_event};
 
 /// The largest event: bigger things are stored elsewhere and named by their digest.
 pub(crate) const EVENT_MAX_BYTES: usize = 64 << 10;
@@ -48,6 +50,8 @@ pub struct JournalConfig {
     pub soon_max: usize,
     /// The longest that an event of [`Journal::append_soon`] waits for its commit to begin.
     pub soon_delay: Duration,
+    /// How often the chain of a journal in a file is signed; and when it is closed.
+    pub seal_every: SealEvery,
 }
 
 impl Default for JournalConfig {
@@ -58,6 +62,7 @@ impl Default for JournalConfig {
             appends_max: 4_096,
             soon_max: 65_536,
             soon_delay: Duration::from_millis(50),
+            seal_every: SealEvery { events: 10_000, time: Duration::from_secs(60) },
         }
     }
 }
@@ -89,6 +94,8 @@ pub struct Verified {
     pub frames: u64,
     /// The end of the chain.
     pub tip: Tip,
+    /// How many signed checkpoints it matches.
+    pub checkpoints: u64,
 }
 
 /// Whether the journal can write.
@@ -108,6 +115,23 @@ pub enum Health {
     Closed,
 }
 
+/// Where a journal is, and what stands beside it.
+pub(crate) struct Place {
+    pub(crate) open: Opener,
+    pub(crate) reserve: Option<Reserve>,
+    pub(crate) seals: Option<(SealFiles, Opening)>,
+}
+
+impl Place {
+    fn file(path: &Path, config: &JournalConfig, opening: Opening) -> Self {
+        Self {
+            open: start::opener(path.to_owned(), config.cache_bytes),
+            reserve: Some(Reserve::beside(path)),
+            seals: Some((SealFiles::beside(path), opening)),
+        }
+    }
+}
+
 /// The journal. See the module.
 #[derive(Clone)]
 pub struct Journal(Arc<Handle>);
@@ -117,6 +141,8 @@ struct Handle {
     appends: Arc<Semaphore>,
     /// One permit for each KiB of blobs that wait.
     blob_kib: Arc<Semaphore>,
+    checkpoints: Option<watch::Receiver<Option<Checkpoint>>>,
+    seal_files: Option<SealFiles>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -141,8 +167,30 @@ impl Journal {
         progress: impl FnMut(Progress),
     ) -> Result<Self, OpenError> {
         start::keep_older(path, config.cache_bytes)?;
-        let opener = start::opener(path.to_owned(), config.cache_bytes);
-        Self::start(path, opener, config, Some(Reserve::beside(path)), progress)
+        Self::start(path, Place::file(path, config, Opening::Held), config, progress)
+    }
+
+    /// As [`Self::open`], for a journal that does not match its checkpoints because it was
+    /// restored on purpose: takes it as it is from now on, with a key of its own if there is
+    /// none, and records that, and why.
+    ///
+    /// # Errors
+    /// As [`Self::open`], but for [`OpenError::Seal`]; [`AppendError`] if the acceptance could
+    /// not be recorded.
+    pub async fn accept(
+        path: &Path,
+        config: &JournalConfig,
+        at_unix_ms: u64,
+        reason: &str,
+    ) -> Result<Self, AcceptError> {
+        start::keep_older(path, config.cache_bytes)?;
+        let place = Place::file(path, config, Opening::Accepted);
+        let journal = Self::start(path, place, config, |_| {})?;
+        let reason: String = reason.chars().take(1_024).collect();
+        let payload = serde_json::json!({ "reason": reason, "from_seq": journal.tip().seq });
+        let payload = payload.to_string().into_bytes();
+        journal.append(host_event(at_unix_ms, EventKind::JournalAccepted, payload)).await?;
+        Ok(journal)
     }
 
     /// A journal that is gone when its last handle is.
@@ -151,29 +199,44 @@ impl Journal {
     /// [`OpenError::Thread`].
     pub fn in_memory(config: &JournalConfig) -> Result<Self, OpenError> {
         let open = || Database::builder().create_with_backend(InMemoryBackend::new());
-        Self::start(Path::new(":memory:"), Arc::new(open), config, None, |_| {})
+        let place = Place { open: Arc::new(open), reserve: None, seals: None };
+        Self::start(Path::new(":memory:"), place, config, |_| {})
     }
 
     pub(crate) fn start(
         path: &Path,
-        open: Opener,
+        place: Place,
         config: &JournalConfig,
-        reserve: Option<Reserve>,
         mut progress: impl FnMut(Progress),
     ) -> Result<Self, OpenError> {
+        let Place { open, reserve, seals } = place;
+        let not_verified = |error| start::not_verified(path, error);
         let (db, tip) = start::open(path, &open, &mut progress)?;
+        let newest_at_unix_ms = start::newest_at(&db, tip).map_err(not_verified)?;
+        let seals = match seals {
+            Some((files, opening)) => {
+                let end = (tip, newest_at_unix_ms);
+                let seals = Seals::open(files, config.seal_every, &db, end, opening);
+                Some(seals.map_err(not_verified)?)
+            }
+            None => None,
+        };
         if let Some(Err(error)) = reserve.as_ref().map(Reserve::ensure) {
             tracing::warn!(%error, "the journal's reserve cannot be made");
         }
         let queue = Queue::new(config.soon_max, config.soon_delay);
         let shared = Arc::new(Shared::new(queue, db, tip));
+        let checkpoints = seals.as_ref().map(|seals| seals.published.subscribe());
+        let seal_files = seals.as_ref().map(|seals| seals.files().clone());
         let writer = Writer {
             shared: Arc::clone(&shared),
             open,
             path: path.to_owned(),
             group_max: config.group_max.max(1),
             reserve,
-            newest_at_unix_ms: 0,
+            seals,
+            sealed: None,
+            newest_at_unix_ms,
         };
         let thread = std::thread::Builder::new()
             .name("journal".to_owned())
@@ -181,7 +244,9 @@ impl Journal {
             .map_err(|error| OpenError::Thread { message: error.to_string() })?;
         let appends = Arc::new(Semaphore::new(config.appends_max.max(1)));
         let blob_kib = Arc::new(Semaphore::new(BLOBS_QUEUED_KIB));
-        Ok(Self(Arc::new(Handle { shared, appends, blob_kib, thread: Some(thread) })))
+        let thread = Some(thread);
+        let handle = Handle { shared, appends, blob_kib, checkpoints, seal_files, thread };
+        Ok(Self(Arc::new(handle)))
     }
 
     /// Records an event; it is on disk when this returns.
@@ -282,14 +347,45 @@ impl Journal {
         blobs::get(&self.db()?.begin_read()?, digest)
     }
 
-    /// Holds every event to the chain. A journal that was cut at its end, or written anew from
-    /// the first event, verifies: that takes a tip that was kept elsewhere.
+    /// Holds every event to the chain, and the chain to the checkpoints beside the database.
     ///
     /// # Errors
-    /// [`ReadError`].
+    /// [`ReadError`]; [`ReadError::Seal`] if it does not match a checkpoint.
     pub fn verify(&self) -> Result<Verified, ReadError> {
-        let read = self.db()?.begin_read()?;
-        frames_of(&read)?.verify(|_| Ok(()))
+        self.verify_with(&[])
+    }
+
+    /// As [`Self::verify`], and to checkpoints that were kept elsewhere.
+    ///
+    /// # Errors
+    /// As [`Self::verify`].
+    pub fn verify_with(&self, kept: &[Checkpoint]) -> Result<Verified, ReadError> {
+        let db = self.db()?;
+        let read = db.begin_read()?;
+        let own = match &self.0.seal_files {
+            Some(files) => files.all()?,
+            None => Vec::new(),
+        };
+        let identity = Meta::read(&read)?.identity;
+        seals::verify(&frames_of(&read)?, own.iter().chain(kept), identity.as_ref())
+    }
+
+    /// The newest checkpoint, now and whenever there is another; to be sent elsewhere. `None`
+    /// for a journal in memory.
+    pub fn checkpoints(&self) -> Option<watch::Receiver<Option<Checkpoint>>> {
+        self.0.checkpoints.clone()
+    }
+
+    /// Signs the chain as it is now. `None` for a journal in memory.
+    ///
+    /// # Errors
+    /// [`ReadError::NotOpen`]: it cannot write.
+    pub async fn seal(&self) -> Result<Option<Checkpoint>, ReadError> {
+        let sealed = self.on_writer(|writer| {
+            writer.seal(writer.shared.tip());
+            writer.seals.as_ref().map(|seals| *seals.newest())
+        });
+        sealed.await.ok_or(ReadError::NotOpen)
     }
 
     /// The chain's value after event `seq`, to be kept elsewhere; `None` past the end and before

@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod blobs;
+mod checkpoint;
 mod commit;
 mod db;
 mod error;
@@ -21,6 +22,7 @@ mod queue;
 mod rebuild;
 mod recovery;
 mod reserve;
+mod seals;
 mod start;
 #[cfg(test)]
 mod tests;
@@ -29,13 +31,17 @@ mod views;
 mod writer;
 
 pub use blobs::BLOB_MAX_BYTES;
+pub use checkpoint::{Checkpoint, CheckpointParseError};
 pub use commit::{
     Blob, COMMIT_BLOB_BYTES_MAX, COMMIT_EVENT_BYTES_MAX, COMMIT_EVENTS_MAX, Commit, Committed,
     Condition, Conflict,
 };
-pub use error::{AppendError, CorruptError, OpenError, ReadError, RebuildError};
+pub use error::{
+    AcceptError, AppendError, CorruptError, OpenError, ReadError, RebuildError, SealError,
+};
 pub use frame::{Event, Hash};
 pub use journal::{Appended, Health, Journal, JournalConfig, Tip, Verified};
 pub use rebuild::Progress;
+pub use seals::SealEvery;
 pub use upkeep::{BackupError, CheckError, Checked, Stats};
 pub use views::Receipt;

@@ -12,6 +12,16 @@ const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("journal_met
 const SCHEMA: &str = "schema";
 const REBUILT_TO: &str = "rebuilt_to";
 const BASE: &str = "base";
+const JOURNAL_ID: &str = "journal_id";
+const PUBLIC_KEY: &str = "public_key";
+const SEALED: &str = "sealed";
+
+/// Which journal this is, and whose signature is on its checkpoints.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(crate) journal_id: [u8; 16],
+    pub(crate) public_key: [u8; 32],
+}
 
 /// What is known of a journal before any event is read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,6 +32,10 @@ pub(crate) struct Meta {
     pub(crate) rebuilt_to: Option<u64>,
     /// What the first frame continues: the anchor of the archive, or the genesis.
     pub(crate) base: Tip,
+    /// `None` before the first checkpoint.
+    pub(crate) identity: Option<Identity>,
+    /// An event that is known here to have been signed; there may be later ones.
+    pub(crate) sealed_seq: u64,
 }
 
 impl Meta {
@@ -40,7 +54,12 @@ impl Meta {
             Some(bytes) => tip_from(&bytes).ok_or(CorruptError::Meta { name: BASE })?,
             None => Tip::default(),
         };
-        Ok(Self { schema, rebuilt_to, base })
+        let identity = match (chunk(table, JOURNAL_ID)?, chunk(table, PUBLIC_KEY)?) {
+            (Some(journal_id), Some(public_key)) => Some(Identity { journal_id, public_key }),
+            _ => None,
+        };
+        let sealed_seq = chunk(table, SEALED)?.map_or(0, u64::from_le_bytes);
+        Ok(Self { schema, rebuilt_to, base, identity, sealed_seq })
     }
 }
 
@@ -60,6 +79,19 @@ fn tip_from(bytes: &[u8; 40]) -> Option<Tip> {
 
 pub(crate) fn set_schema(txn: &WriteTransaction, version: u32) -> Result<(), redb::Error> {
     txn.open_table(META)?.insert(SCHEMA, version.to_le_bytes().as_slice())?;
+    Ok(())
+}
+
+pub(crate) fn set_identity(txn: &WriteTransaction, identity: &Identity) -> Result<(), redb::Error> {
+    let mut table = txn.open_table(META)?;
+    table.insert(JOURNAL_ID, identity.journal_id.as_slice())?;
+    table.insert(PUBLIC_KEY, identity.public_key.as_slice())?;
+    Ok(())
+}
+
+/// Notes that an event was signed.
+pub(crate) fn set_sealed(txn: &WriteTransaction, seq: u64) -> Result<(), redb::Error> {
+    txn.open_table(META)?.insert(SEALED, seq.to_le_bytes().as_slice())?;
     Ok(())
 }
 

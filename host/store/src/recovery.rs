@@ -104,6 +104,9 @@ impl Writer {
         catch_unwind(AssertUnwindSafe(|| {
             let (db, tip) = start::open(&self.path, &self.open, &mut |_| {})
                 .map_err(|error: OpenError| error.to_string())?;
+            if let Some(seals) = &self.seals {
+                seals.hold_again(&db, tip).map_err(|error| error.to_string())?;
+            }
             self.shared.put_db(db.into());
             Ok(tip)
         }))

@@ -43,6 +43,16 @@ fn meta_of(path: &Path, db: &Db) -> Result<Meta, OpenError> {
     }
 }
 
+/// When the newest event was; 0 if there is none here.
+pub(crate) fn newest_at(db: &Db, tip: Tip) -> Result<u64, ReadError> {
+    let read = db.begin_read()?;
+    let frames = Frames::new(&read, Meta::read(&read)?.base)?;
+    if tip.seq == frames.base().seq {
+        return Ok(0);
+    }
+    Ok(frames.read(tip.seq, 1)?.first().map_or(0, |event| event.at_unix_ms))
+}
+
 pub(crate) fn tip_of(db: &Db) -> Result<Tip, ReadError> {
     let read = db.begin_read()?;
     let base = Meta::read(&read)?.base;
@@ -127,6 +137,7 @@ pub(crate) fn not_verified(path: &Path, error: ReadError) -> OpenError {
     let path = path.to_owned();
     match error {
         ReadError::Corrupt(error) => OpenError::Corrupt { path, error },
+        ReadError::Seal(error) => OpenError::Seal { path, error },
         error => OpenError::Storage { path, message: error.to_string() },
     }
 }

@@ -4,6 +4,7 @@
 mod crash;
 mod disk;
 mod entries;
+mod seals;
 mod upkeep;
 mod views;
 
@@ -254,7 +255,10 @@ async fn an_edited_removed_swapped_or_inserted_event_does_not_verify() {
     ];
     for (name, changes, expected) in cases {
         let path = place.path().join(format!("{name}.redb"));
-        std::fs::copy(&fresh, &path).expect("copied");
+        for file in ["redb", "key", "checkpoints.jsonl"] {
+            let copy = path.with_extension(file);
+            std::fs::copy(fresh.with_extension(file), copy).expect("copied");
+        }
         tamper(&path, |table| {
             for (seq, frame) in changes {
                 match frame {

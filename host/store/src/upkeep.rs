@@ -174,6 +174,21 @@ impl Journal {
         copied.await.map_err(|_| ReadError::NotOpen)?
     }
 
+    /// Puts a backup where a journal is to be. Opening that says that it is older than its
+    /// checkpoints, if there are any: [`Journal::accept`] is the way on.
+    ///
+    /// # Errors
+    /// [`BackupError`]; nothing is left under that name then.
+    pub fn restore(backup: &Path, to: &Path) -> Result<Tip, BackupError> {
+        let opened = start::opener(backup.to_owned(), COPY_CACHE_BYTES);
+        if !backup.is_file() {
+            let message = "there is no such file".to_owned();
+            return Err(OpenError::Storage { path: backup.to_owned(), message }.into());
+        }
+        let opened = opened().map_err(|error| start::not_opened(backup, error))?;
+        copy(&Db::new(opened), to)
+    }
+
     /// Work on the database while nobody reads or writes.
     async fn alone<T: Send + 'static>(
         &self,

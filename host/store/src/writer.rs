@@ -17,8 +17,10 @@ use crate::db::{Db, Opener};
 use crate::error::AppendError;
 use crate::group::{self, Fate, Request, Stop, Trouble, Written};
 use crate::journal::{EVENT_MAX_BYTES, Tip, event_bytes};
+use crate::meta;
 use crate::queue::{Batch, Entry, Next, Permits, Queue, Reply, Task};
 use crate::reserve::Reserve;
+use crate::seals::Seals;
 
 /// What the writer shares with the journal's handles.
 pub(crate) struct Shared {
@@ -68,6 +70,9 @@ pub(crate) struct Writer {
     pub(crate) path: PathBuf,
     pub(crate) group_max: usize,
     pub(crate) reserve: Option<Reserve>,
+    pub(crate) seals: Option<Seals>,
+    /// An event that was signed, and the database does not know it yet.
+    pub(crate) sealed: Option<u64>,
     /// The time of the newest event: the journal has no clock of its own.
     pub(crate) newest_at_unix_ms: u64,
 }
@@ -107,7 +112,8 @@ impl Writer {
     /// Writes until the queue is closed and empty.
     pub(crate) fn run(mut self) {
         loop {
-            match self.shared.queue.take(self.group_max, None) {
+            let due = self.seals.as_ref().and_then(Seals::due);
+            match self.shared.queue.take(self.group_max, due) {
                 Next::Write(batch) => {
                     if let Err(failure) = self.write(batch)
                         && !self.recover(failure)
@@ -116,8 +122,12 @@ impl Writer {
                     }
                 }
                 Next::Due => {}
-                Next::End => break,
+                Next::End => {
+                    self.seal_at_the_end();
+                    break;
+                }
             }
+            self.seal_if_due();
         }
         let lost = self.shared.queue.end();
         if lost > 0 {
@@ -126,6 +136,37 @@ impl Writer {
         // Dropping the database is what closes it in order; only then may others open it.
         self.shared.clear_db();
         self.shared.ended.send_replace(true);
+    }
+
+    fn seal_if_due(&mut self) {
+        let tip = self.shared.tip();
+        let Some(seals) = &mut self.seals else { return };
+        seals.note(tip);
+        if seals.due().is_some_and(|due| due <= Instant::now()) {
+            self.seal(tip);
+        }
+    }
+
+    pub(crate) fn seal(&mut self, tip: Tip) {
+        if let Some(seals) = &mut self.seals
+            && seals.seal(tip, self.newest_at_unix_ms)
+        {
+            self.sealed = Some(tip.seq);
+        }
+    }
+
+    fn seal_at_the_end(&mut self) {
+        self.seal(self.shared.tip());
+        if let (Some(sealed), Some(db)) = (self.sealed.take(), self.shared.db()) {
+            let write = || {
+                let txn = db.begin_write()?;
+                meta::set_sealed(&txn, sealed)?;
+                txn.commit().map_err(redb::Error::from)
+            };
+            if let Err(error) = write() {
+                tracing::warn!(%error, "the database was not told of its last checkpoint");
+            }
+        }
     }
 
     fn write(&mut self, batch: Batch) -> Result<(), Failure> {
@@ -207,6 +248,7 @@ impl Writer {
             let (trouble, in_doubt) = match self.write_group(&requests) {
                 Ok(written) => {
                     self.shared.set_tip(written.tip);
+                    self.sealed = None;
                     answer(waiters, written.fates);
                     return Ok(());
                 }
@@ -246,7 +288,7 @@ impl Writer {
         };
         let before = self.shared.tip();
         // redb panics on some states of a broken file; that ends this commit, not the host.
-        catch_unwind(AssertUnwindSafe(|| group::write(&db, before, requests)))
+        catch_unwind(AssertUnwindSafe(|| group::write(&db, before, requests, self.sealed)))
             .unwrap_or_else(|_| Err(Stop::Storage(Trouble::new("a commit panicked"))))
     }
 }

@@ -6,6 +6,7 @@ use super::entries::on;
 use super::views::dump;
 use super::{event, payloads};
 use crate::commit::{Blob, Commit};
+use crate::error::{OpenError, SealError};
 use crate::journal::{Journal, JournalConfig};
 use crate::upkeep::{BackupError, CheckError};
 
@@ -39,8 +40,13 @@ async fn a_backup_of_a_journal_that_goes_on_is_the_journal_of_one_moment() {
     let tip = journal.backup(&to).await.expect("copied");
     writer.await.expect("no panic");
     assert!(matches!(journal.backup(&to).await, Err(BackupError::Exists { .. })));
-    let copy = Journal::open(&to, &JournalConfig::default()).expect("opens");
-    assert_eq!(copy.tip(), tip);
+    // The key is no part of a backup: whoever takes one into use does so in so many words.
+    let opened = Journal::open(&to, &JournalConfig::default()).err();
+    assert!(matches!(opened, Some(OpenError::Seal { error: SealError::KeyMissing, .. })));
+    let copied = Journal::accept(&to, &JournalConfig::default(), 1, "restored").await;
+    let copy = copied.expect("accepted");
+    assert_eq!(copy.tip().seq, tip.seq + 1);
+    assert_eq!(copy.hash_at(tip.seq).expect("readable"), Some(tip.hash));
     assert_eq!(payloads(&copy)[..before.len()], before[..]);
     assert_eq!(dump(&copy), views);
     copy.check().await.expect("passes its check");
@@ -67,4 +73,25 @@ async fn a_view_that_was_changed_and_a_blob_that_was_lost_do_not_pass_the_check(
     assert!(matches!(error, CheckError::Blob { references: 9, stored: false, .. }), "{error}");
     journal.rebuild(|_| {}).await.expect("rebuilt");
     journal.check().await.expect("passes its check again");
+}
+
+#[tokio::test]
+async fn a_restored_backup_goes_on_once_it_is_accepted() {
+    let place = tempfile::tempdir().expect("a directory");
+    let path = place.path().join("journal.redb");
+    let journal = filled(&path).await;
+    let backup = place.path().join("backup.redb");
+    let tip = journal.backup(&backup).await.expect("copied");
+    journal.append(event("lost with the disk")).await.expect("appended");
+    journal.close().await;
+    assert!(matches!(Journal::restore(&backup, &path), Err(BackupError::Exists { .. })));
+    std::fs::remove_file(&path).expect("removed");
+    assert_eq!(Journal::restore(&backup, &path).expect("restored"), tip);
+    let config = JournalConfig::default();
+    let opened = Journal::open(&path, &config).err();
+    assert!(matches!(opened, Some(OpenError::Seal { error: SealError::Older { .. }, .. })));
+    let journal = Journal::accept(&path, &config, 1, "restored").await.expect("accepted");
+    journal.check().await.expect("passes its check");
+    let missing = Journal::restore(&place.path().join("none"), &place.path().join("new"));
+    assert!(matches!(missing, Err(BackupError::Open(OpenError::Storage { .. }))));
 }
