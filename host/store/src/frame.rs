@@ -179,26 +179,27 @@ impl<'a> FrameRef<'a> {
         Tip { seq: self.last_seq, hash: self.tip_hash }
     }
 
-    /// Its events with their bodies.
-    pub(crate) fn events(&self) -> impl Iterator<Item = (EventRef<'a>, &'a [u8])> {
+    /// Its events.
+    pub(crate) fn events(&self) -> impl Iterator<Item = EventRef<'a>> {
         let mut reader = Reader(self.bodies);
+        (self.first_seq..=self.last_seq).map_while(move |seq| parse_body(seq, reader.part()?))
+    }
+
+    /// The bodies of its events, each with its number and the chain's value after it.
+    pub(crate) fn links(&self) -> impl Iterator<Item = (u64, &'a [u8], Hash)> {
+        let mut reader = Reader(self.bodies);
+        let mut chain = Chain::new();
+        let mut hash = self.previous_hash;
         (self.first_seq..=self.last_seq).map_while(move |seq| {
             let body = reader.part()?;
-            Some((parse_body(seq, body)?, body))
+            hash = chain.next(&hash, seq, body);
+            Some((seq, body, hash))
         })
     }
 
     /// The chain's value after event `seq`, if it is one of this frame's.
     pub(crate) fn hash_at(&self, seq: u64) -> Option<Hash> {
-        let mut chain = Chain::new();
-        let mut hash = self.previous_hash;
-        for (event, body) in self.events() {
-            hash = chain.next(&hash, event.seq, body);
-            if event.seq == seq {
-                return Some(hash);
-            }
-        }
-        None
+        self.links().find(|(of, _, _)| *of == seq).map(|(_, _, hash)| hash)
     }
 }
 

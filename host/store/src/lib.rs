@@ -12,6 +12,7 @@ mod checkpoint;
 mod commit;
 mod db;
 mod error;
+mod export;
 pub mod floor;
 mod frame;
 mod frames;
@@ -39,6 +40,7 @@ pub use commit::{
 pub use error::{
     AcceptError, AppendError, CorruptError, OpenError, ReadError, RebuildError, SealError,
 };
+pub use export::{ExportError, Exported};
 pub use frame::{Event, Hash};
 pub use journal::{Appended, Health, Journal, JournalConfig, Tip, Verified};
 pub use rebuild::Progress;

@@ -62,7 +62,7 @@ pub(crate) fn replay(
         let start = done;
         let mut views = Views::new(&txn);
         frames.walk(start + 1, |frame| {
-            for (event, _) in frame.events().filter(|(event, _)| event.seq > start) {
+            for event in frame.events().filter(|event| event.seq > start) {
                 views.apply(&event).map_err(|error| view_failed(event.seq, error))?;
                 done = event.seq;
             }
