@@ -9,7 +9,7 @@ use std::sync::Arc;
 use foreshore_domain::call::CallContext;
 use foreshore_domain::component::ComponentRef;
 use foreshore_domain::denial::Denial;
-use foreshore_domain::event::{EventKind, NewEvent, Stream};
+use foreshore_domain::event::{EventKind, NewEvent, Stream, Tenant};
 use foreshore_domain::id::{CallId, Digest};
 use foreshore_domain::outcome::Usage;
 use foreshore_store::{AppendError, Journal};
@@ -20,7 +20,7 @@ use crate::clock;
 /// The most of a text that others chose that goes into an event.
 const TEXT_MAX_CHARS: usize = 1_024;
 /// Until there are tenants.
-const TENANT: &str = "default";
+const TENANT: Tenant = Tenant::DEFAULT;
 
 /// Writes events. Cheap to clone.
 #[derive(Clone)]

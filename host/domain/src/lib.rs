@@ -6,6 +6,7 @@
 #![warn(missing_docs)]
 
 pub mod address;
+pub mod blob;
 pub mod call;
 pub mod component;
 pub mod denial;

@@ -11,9 +11,13 @@
 //! stores the chain's value before and after it and not between: the rest is computed by
 //! whoever reads, so **no event is ever given out whose frame does not verify.**
 
+use std::ops::Range;
+
 use foreshore_domain::event::NewEvent;
 
 use crate::error::CorruptError;
+use crate::journal::Tip;
+use crate::views::EventRef;
 
 /// A value of the chain.
 pub type Hash = [u8; 32];
@@ -65,13 +69,13 @@ impl FrameWriter {
         Self { bytes, count: 0, next_seq: first_seq, hash: previous, chain: Chain::new() }
     }
 
-    /// Adds an event and says which number it got.
-    pub(crate) fn push(&mut self, event: &NewEvent) -> u64 {
+    /// Adds an event and says which number it got, and where its body is.
+    pub(crate) fn push(&mut self, event: &NewEvent) -> (u64, Range<usize>) {
         let length_at = self.bytes.len();
         self.bytes.extend_from_slice(&[0; 4]);
         let body_at = self.bytes.len();
         self.bytes.extend_from_slice(&event.at_unix_ms.to_le_bytes());
-        put(&mut self.bytes, event.tenant.as_bytes());
+        put(&mut self.bytes, event.tenant.as_str().as_bytes());
         put_display(&mut self.bytes, &event.stream);
         put(&mut self.bytes, event.kind.as_str().as_bytes());
         put(&mut self.bytes, &event.payload);
@@ -82,11 +86,21 @@ impl FrameWriter {
         self.hash = self.chain.next(&self.hash, seq, &self.bytes[body_at..]);
         self.next_seq += 1;
         self.count += 1;
-        seq
+        (seq, body_at..self.bytes.len())
+    }
+
+    /// An event that was added, where it lies.
+    pub(crate) fn event(&self, seq: u64, body: Range<usize>) -> EventRef<'_> {
+        parse_body(seq, &self.bytes[body]).expect("invariant: this frame wrote that body")
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.count == 0
+    }
+
+    /// The number that the next event gets.
+    pub(crate) fn next_seq(&self) -> u64 {
+        self.next_seq
     }
 
     /// The number of the event added last.
@@ -102,23 +116,35 @@ impl FrameWriter {
     }
 }
 
-/// A frame whose bytes verify.
-pub(crate) struct Frame {
-    pub(crate) events: Vec<Event>,
+/// A frame whose bytes verify, where they lie: nothing of it is copied.
+pub(crate) struct FrameRef<'a> {
+    first_seq: u64,
+    last_seq: u64,
     pub(crate) previous_hash: Hash,
     pub(crate) tip_hash: Hash,
+    bodies: &'a [u8],
 }
 
-impl Frame {
+impl<'a> FrameRef<'a> {
     /// Reads the frame that starts with event `first_seq`, and holds it to its own hashes.
     ///
     /// # Errors
     /// [`CorruptError::Malformed`], [`CorruptError::Changed`].
-    pub(crate) fn parse(first_seq: u64, bytes: &[u8]) -> Result<Self, CorruptError> {
+    pub(crate) fn parse(first_seq: u64, bytes: &'a [u8]) -> Result<Self, CorruptError> {
+        Self::parse_with(first_seq, bytes, |_, _, _| {})
+    }
+
+    /// As [`Self::parse`], and shows each event with the chain before and after it. What was
+    /// shown is void if this fails.
+    fn parse_with(
+        first_seq: u64,
+        bytes: &'a [u8],
+        mut show: impl FnMut(&EventRef<'a>, Hash, Hash),
+    ) -> Result<Self, CorruptError> {
         let malformed = |message| CorruptError::Malformed { seq: first_seq, message };
         let (header, rest) =
-            bytes.split_at_checked(HEADER_BYTES).ok_or(malformed("it is cut short"))?;
-        let (events_bytes, tip) =
+            bytes.split_first_chunk::<HEADER_BYTES>().ok_or(malformed("it is cut short"))?;
+        let (bodies, tip_hash) =
             rest.split_last_chunk::<32>().ok_or(malformed("it is cut short"))?;
         if header[0] != FORMAT {
             return Err(malformed("its format is not known"));
@@ -127,45 +153,85 @@ impl Frame {
         let count = header.u32().ok_or(malformed("it is cut short"))?;
         let previous_hash: Hash = *header.0.first_chunk().ok_or(malformed("it is cut short"))?;
 
-        let mut reader = Reader(events_bytes);
+        let mut reader = Reader(bodies);
         let mut chain = Chain::new();
         let mut hash = previous_hash;
-        let mut events = Vec::new();
-        for seq in first_seq..first_seq.saturating_add(u64::from(count)) {
+        let end = first_seq.checked_add(u64::from(count)).ok_or(malformed("it never ends"))?;
+        for seq in first_seq..end {
             let body = reader.part().ok_or(malformed("an event is cut short"))?;
             let next = chain.next(&hash, seq, body);
-            let event = parse_event(seq, body, hash, next)
-                .ok_or(malformed("an event is not of the form it has"))?;
-            events.push(event);
+            let event =
+                parse_body(seq, body).ok_or(malformed("an event is not of the form it has"))?;
+            show(&event, hash, next);
             hash = next;
         }
         if !reader.0.is_empty() || count == 0 {
             return Err(malformed("its count is not that of its events"));
         }
-        if hash != *tip {
+        if hash != *tip_hash {
             return Err(CorruptError::Changed { seq: first_seq });
         }
-        Ok(Self { events, previous_hash, tip_hash: hash })
+        Ok(Self { first_seq, last_seq: end - 1, previous_hash, tip_hash: hash, bodies })
+    }
+
+    /// Its last event and the chain's value there.
+    pub(crate) fn tip(&self) -> Tip {
+        Tip { seq: self.last_seq, hash: self.tip_hash }
+    }
+
+    /// Its events.
+    pub(crate) fn events(&self) -> impl Iterator<Item = EventRef<'a>> {
+        let mut reader = Reader(self.bodies);
+        (self.first_seq..=self.last_seq).map_while(move |seq| parse_body(seq, reader.part()?))
+    }
+
+    /// The bodies of its events, each with its number and the chain's value after it.
+    pub(crate) fn links(&self) -> impl Iterator<Item = (u64, &'a [u8], Hash)> {
+        let mut reader = Reader(self.bodies);
+        let mut chain = Chain::new();
+        let mut hash = self.previous_hash;
+        (self.first_seq..=self.last_seq).map_while(move |seq| {
+            let body = reader.part()?;
+            hash = chain.next(&hash, seq, body);
+            Some((seq, body, hash))
+        })
+    }
+
+    /// The chain's value after event `seq`, if it is one of this frame's.
+    pub(crate) fn hash_at(&self, seq: u64) -> Option<Hash> {
+        self.links().find(|(of, _, _)| *of == seq).map(|(_, _, hash)| hash)
     }
 }
 
-fn parse_event(seq: u64, body: &[u8], previous_hash: Hash, hash: Hash) -> Option<Event> {
+/// The events of the frame that starts with `first_seq`, once they are held to its hashes.
+///
+/// # Errors
+/// As [`FrameRef::parse`].
+pub(crate) fn owned_events(first_seq: u64, bytes: &[u8]) -> Result<Vec<Event>, CorruptError> {
+    let mut events = Vec::new();
+    FrameRef::parse_with(first_seq, bytes, |event, previous_hash, hash| {
+        events.push(Event {
+            seq: event.seq,
+            at_unix_ms: event.at_unix_ms,
+            tenant: event.tenant.to_owned(),
+            stream: event.stream.to_owned(),
+            kind: event.kind.to_owned(),
+            payload: event.payload.to_vec(),
+            previous_hash,
+            hash,
+        });
+    })?;
+    Ok(events)
+}
+
+fn parse_body(seq: u64, body: &[u8]) -> Option<EventRef<'_>> {
     let mut reader = Reader(body);
     let at_unix_ms = reader.u64()?;
     let tenant = reader.text()?;
     let stream = reader.text()?;
     let kind = reader.text()?;
-    let payload = reader.part()?.to_vec();
-    reader.0.is_empty().then_some(Event {
-        seq,
-        at_unix_ms,
-        tenant,
-        stream,
-        kind,
-        payload,
-        previous_hash,
-        hash,
-    })
+    let payload = reader.part()?;
+    reader.0.is_empty().then_some(EventRef { seq, at_unix_ms, tenant, stream, kind, payload })
 }
 
 /// The hash function, set up once a frame: deriving its key costs as much as hashing an event.
@@ -205,8 +271,8 @@ impl<'a> Reader<'a> {
         Some(part)
     }
 
-    fn text(&mut self) -> Option<String> {
-        std::str::from_utf8(self.part()?).ok().map(str::to_owned)
+    fn text(&mut self) -> Option<&'a str> {
+        std::str::from_utf8(self.part()?).ok()
     }
 }
 
@@ -234,12 +300,12 @@ fn length(bytes: usize) -> [u8; 4] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use foreshore_domain::event::{EventKind, Stream};
+    use foreshore_domain::event::{EventKind, Stream, Tenant};
 
     fn event(payload: &str) -> NewEvent {
         NewEvent {
             at_unix_ms: 7,
-            tenant: "default",
+            tenant: Tenant::DEFAULT,
             stream: Stream::Component("files".to_owned()),
             kind: EventKind::ComponentLoaded,
             payload: payload.as_bytes().to_vec(),
@@ -248,16 +314,20 @@ mod tests {
 
     fn frame() -> Vec<u8> {
         let mut writer = FrameWriter::new(5, [3; 32]);
-        assert_eq!(writer.push(&event("{}")), 5);
-        assert_eq!(writer.push(&event("{\"a\":1}")), 6);
+        assert_eq!(writer.push(&event("{}")).0, 5);
+        assert_eq!(writer.push(&event("{\"a\":1}")).0, 6);
         writer.finish().0
     }
 
     #[test]
     fn a_frame_reads_back_as_it_was_written() {
-        let frame = Frame::parse(5, &frame()).expect("verifies");
+        let bytes = frame();
+        let frame = FrameRef::parse(5, &bytes).expect("verifies");
         assert_eq!(frame.previous_hash, [3; 32]);
-        let [first, second] = &frame.events[..] else { panic!("two events") };
+        let events = owned_events(5, &bytes).expect("verifies");
+        let [first, second] = &events[..] else { panic!("two events") };
+        assert_eq!(frame.hash_at(5), Some(first.hash));
+        assert_eq!(frame.hash_at(7), None);
         assert_eq!((first.seq, second.seq), (5, 6));
         assert_eq!(first.stream, "component/files");
         assert_eq!(first.kind, "component.loaded");
@@ -275,14 +345,14 @@ mod tests {
             for bit in 0..8 {
                 let mut bad = good.clone();
                 bad[at] ^= 1 << bit;
-                assert!(Frame::parse(5, &bad).is_err(), "bit {bit} of byte {at}");
+                assert!(FrameRef::parse(5, &bad).is_err(), "bit {bit} of byte {at}");
             }
-            assert!(Frame::parse(5, &good[..at]).is_err(), "cut at {at}");
+            assert!(FrameRef::parse(5, &good[..at]).is_err(), "cut at {at}");
         }
     }
 
     #[test]
     fn a_frame_under_another_number_does_not_verify() {
-        assert_eq!(Frame::parse(6, &frame()).err(), Some(CorruptError::Changed { seq: 6 }));
+        assert_eq!(FrameRef::parse(6, &frame()).err(), Some(CorruptError::Changed { seq: 6 }));
     }
 }

@@ -4,24 +4,38 @@
 //! is written first. The journal has no clock and no opinion: whoever appends says when and
 //! what.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use foreshore_domain::event::NewEvent;
+use foreshore_domain::blob::BlobDigest;
+use foreshore_domain::event::{EventKind, NewEvent, Stream, Tenant};
+use redb::Database;
 use redb::backends::InMemoryBackend;
-use redb::{Database, DatabaseError};
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Semaphore, oneshot, watch};
 
-use crate::error::{AppendError, OpenError, ReadError};
+use crate::blobs;
+use crate::checkpoint::Checkpoint;
+use crate::commit::{COMMIT_BLOB_BYTES_MAX, Commit, Committed};
+use crate::db::{Db, Opener, storage};
+use crate::error::{AcceptError, AppendError, OpenError, ReadError, RebuildError};
 use crate::frame::{Event, Hash};
-use crate::queue::{Entry, Phase, Queue};
-use crate::table::{FrameTable, Opener};
-use crate::writer::{Shared, Writer};
+use crate::frames::Frames;
+use crate::meta::Meta;
+use crate::queue::{Entry, Phase, Queue, Task};
+use crate::rebuild::{self, Progress};
+use crate::reserve::Reserve;
+use crate::seals::{self, Opening, SealEvery, SealFiles, Seals};
+use crate::start;
+use crate::views::{Receipt, streams};
+use crate::writer::{Shared, Writer, host_event};
 
 /// The largest event: bigger things are stored elsewhere and named by their digest.
 pub(crate) const EVENT_MAX_BYTES: usize = 64 << 10;
+
+/// The most KiB of blobs, before compression, that wait to be written.
+const BLOBS_QUEUED_KIB: usize = (4 * COMMIT_BLOB_BYTES_MAX) >> 10;
 
 /// How the journal works.
 #[derive(Clone, Debug)]
@@ -36,6 +50,8 @@ pub struct JournalConfig {
     pub soon_max: usize,
     /// The longest that an event of [`Journal::append_soon`] waits for its commit to begin.
     pub soon_delay: Duration,
+    /// How often the chain of a journal in a file is signed; and when it is closed.
+    pub seal_every: SealEvery,
 }
 
 impl Default for JournalConfig {
@@ -46,6 +62,7 @@ impl Default for JournalConfig {
             appends_max: 4_096,
             soon_max: 65_536,
             soon_delay: Duration::from_millis(50),
+            seal_every: SealEvery { events: 10_000, time: Duration::from_secs(60) },
         }
     }
 }
@@ -55,6 +72,8 @@ impl Default for JournalConfig {
 pub struct Appended {
     /// Its number.
     pub seq: u64,
+    /// What the views made of it.
+    pub receipt: Receipt,
 }
 
 /// The end of the chain.
@@ -75,6 +94,8 @@ pub struct Verified {
     pub frames: u64,
     /// The end of the chain.
     pub tip: Tip,
+    /// How many signed checkpoints it matches.
+    pub checkpoints: u64,
 }
 
 /// Whether the journal can write.
@@ -82,13 +103,33 @@ pub struct Verified {
 pub enum Health {
     /// It can.
     Open,
-    /// It could not, and is being re-opened.
+    /// It cannot, and tries to come back: appends are refused, reads go on while the file is
+    /// open.
     Failed {
         /// What redb or the system said.
         message: String,
+        /// When it failed.
+        since: Instant,
     },
     /// It was closed.
     Closed,
+}
+
+/// Where a journal is, and what stands beside it.
+pub(crate) struct Place {
+    pub(crate) open: Opener,
+    pub(crate) reserve: Option<Reserve>,
+    pub(crate) seals: Option<(SealFiles, Opening)>,
+}
+
+impl Place {
+    fn file(path: &Path, config: &JournalConfig, opening: Opening) -> Self {
+        Self {
+            open: start::opener(path.to_owned(), config.cache_bytes),
+            reserve: Some(Reserve::beside(path)),
+            seals: Some((SealFiles::beside(path), opening)),
+        }
+    }
 }
 
 /// The journal. See the module.
@@ -98,17 +139,58 @@ pub struct Journal(Arc<Handle>);
 struct Handle {
     shared: Arc<Shared>,
     appends: Arc<Semaphore>,
+    /// One permit for each KiB of blobs that wait.
+    blob_kib: Arc<Semaphore>,
+    checkpoints: Option<watch::Receiver<Option<Checkpoint>>>,
+    seal_files: Option<SealFiles>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Journal {
-    /// Opens the journal in a file, or makes it, readable by its owner alone.
+    /// Opens the journal in a file, or makes it, readable by its owner alone. One of an older
+    /// schema is brought up to date, after a copy of it was put beside it.
     ///
     /// # Errors
-    /// [`OpenError`]: it is in use, cannot be opened, or its end does not verify.
+    /// [`OpenError`]: it is in use, is newer than this program, cannot be opened, or does not
+    /// verify.
     pub fn open(path: &Path, config: &JournalConfig) -> Result<Self, OpenError> {
-        let (file_path, cache_bytes) = (path.to_owned(), config.cache_bytes);
-        Self::start(path, Arc::new(move || open_file(&file_path, cache_bytes)), config)
+        Self::open_with(path, config, |_| {})
+    }
+
+    /// As [`Self::open`], and says how far it is if the views have to be made again.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_with(
+        path: &Path,
+        config: &JournalConfig,
+        progress: impl FnMut(Progress),
+    ) -> Result<Self, OpenError> {
+        start::keep_older(path, config.cache_bytes)?;
+        Self::start(path, Place::file(path, config, Opening::Held), config, progress)
+    }
+
+    /// As [`Self::open`], for a journal that does not match its checkpoints because it was
+    /// restored on purpose: takes it as it is from now on, with a key of its own if there is
+    /// none, and records that, and why.
+    ///
+    /// # Errors
+    /// As [`Self::open`], but for [`OpenError::Seal`]; [`AppendError`] if the acceptance could
+    /// not be recorded.
+    pub async fn accept(
+        path: &Path,
+        config: &JournalConfig,
+        at_unix_ms: u64,
+        reason: &str,
+    ) -> Result<Self, AcceptError> {
+        start::keep_older(path, config.cache_bytes)?;
+        let place = Place::file(path, config, Opening::Accepted);
+        let journal = Self::start(path, place, config, |_| {})?;
+        let reason: String = reason.chars().take(1_024).collect();
+        let payload = serde_json::json!({ "reason": reason, "from_seq": journal.tip().seq });
+        let payload = payload.to_string().into_bytes();
+        journal.append(host_event(at_unix_ms, EventKind::JournalAccepted, payload)).await?;
+        Ok(journal)
     }
 
     /// A journal that is gone when its last handle is.
@@ -117,26 +199,54 @@ impl Journal {
     /// [`OpenError::Thread`].
     pub fn in_memory(config: &JournalConfig) -> Result<Self, OpenError> {
         let open = || Database::builder().create_with_backend(InMemoryBackend::new());
-        Self::start(Path::new(":memory:"), Arc::new(open), config)
+        let place = Place { open: Arc::new(open), reserve: None, seals: None };
+        Self::start(Path::new(":memory:"), place, config, |_| {})
     }
 
     pub(crate) fn start(
         path: &Path,
-        open: Opener,
+        place: Place,
         config: &JournalConfig,
+        mut progress: impl FnMut(Progress),
     ) -> Result<Self, OpenError> {
-        let table = FrameTable::new(open().map_err(|error| not_opened(path, error))?);
-        let tip = table.tip().map_err(|error| not_verified(path, error))?;
+        let Place { open, reserve, seals } = place;
+        let not_verified = |error| start::not_verified(path, error);
+        let (db, tip) = start::open(path, &open, &mut progress)?;
+        let newest_at_unix_ms = start::newest_at(&db, tip).map_err(not_verified)?;
+        let seals = match seals {
+            Some((files, opening)) => {
+                let end = (tip, newest_at_unix_ms);
+                let seals = Seals::open(files, config.seal_every, &db, end, opening);
+                Some(seals.map_err(not_verified)?)
+            }
+            None => None,
+        };
+        if let Some(Err(error)) = reserve.as_ref().map(Reserve::ensure) {
+            tracing::warn!(%error, "the journal's reserve cannot be made");
+        }
         let queue = Queue::new(config.soon_max, config.soon_delay);
-        let shared = Arc::new(Shared::new(queue, table, tip));
-        let group_max = config.group_max.max(1);
-        let writer = Writer { shared: Arc::clone(&shared), open, group_max };
+        let shared = Arc::new(Shared::new(queue, db, tip));
+        let checkpoints = seals.as_ref().map(|seals| seals.published.subscribe());
+        let seal_files = seals.as_ref().map(|seals| seals.files().clone());
+        let writer = Writer {
+            shared: Arc::clone(&shared),
+            open,
+            path: path.to_owned(),
+            group_max: config.group_max.max(1),
+            reserve,
+            seals,
+            sealed: None,
+            newest_at_unix_ms,
+        };
         let thread = std::thread::Builder::new()
             .name("journal".to_owned())
             .spawn(|| writer.run())
             .map_err(|error| OpenError::Thread { message: error.to_string() })?;
         let appends = Arc::new(Semaphore::new(config.appends_max.max(1)));
-        Ok(Self(Arc::new(Handle { shared, appends, thread: Some(thread) })))
+        let blob_kib = Arc::new(Semaphore::new(BLOBS_QUEUED_KIB));
+        let thread = Some(thread);
+        let handle = Handle { shared, appends, blob_kib, checkpoints, seal_files, thread };
+        Ok(Self(Arc::new(handle)))
     }
 
     /// Records an event; it is on disk when this returns.
@@ -155,6 +265,33 @@ impl Journal {
         let permit = appends.acquire_owned().await.map_err(|_| AppendError::Closed)?;
         let (reply, answer) = oneshot::channel();
         self.0.shared.queue.push_urgent(Entry::Durable(event, reply, permit))?;
+        let committed = answer.await.unwrap_or(Err(AppendError::Closed))?;
+        let receipt = committed.receipts.first().copied().unwrap_or_default();
+        Ok(Appended { seq: committed.first_seq, receipt })
+    }
+
+    /// Records several events with their blobs, all of them or none, if every condition holds;
+    /// they are on disk when this returns. Their numbers follow one another.
+    ///
+    /// # Errors
+    /// [`AppendError`]; [`AppendError::Conflict`] if a condition does not hold. Only
+    /// [`AppendError::Write`] leaves open whether the entry will be found, and then all of it.
+    pub async fn commit(&self, commit: Commit) -> Result<Committed, AppendError> {
+        commit.check()?;
+        let appends = Arc::clone(&self.0.appends);
+        let permit = appends.acquire_owned().await.map_err(|_| AppendError::Closed)?;
+        let (prepared, blob_permit) = if commit.blobs.is_empty() {
+            (commit.prepare(), None)
+        } else {
+            let kib = u32::try_from(commit.blob_bytes() >> 10).unwrap_or(u32::MAX);
+            let blob_kib = Arc::clone(&self.0.blob_kib);
+            let permit = blob_kib.acquire_many_owned(kib).await.map_err(|_| AppendError::Closed)?;
+            let prepared = tokio::task::spawn_blocking(|| commit.prepare());
+            (prepared.await.map_err(|_| AppendError::Closed)?, Some(permit))
+        };
+        let (reply, answer) = oneshot::channel();
+        let entry = Entry::Commit(Box::new(prepared), reply, (permit, blob_permit));
+        self.0.shared.queue.push_urgent(entry)?;
         answer.await.unwrap_or(Err(AppendError::Closed))
     }
 
@@ -174,16 +311,123 @@ impl Journal {
     /// # Errors
     /// [`ReadError`].
     pub fn read(&self, from_seq: u64, max: usize) -> Result<Vec<Event>, ReadError> {
-        self.0.shared.table().ok_or(ReadError::NotOpen)?.read(from_seq, max)
+        let read = self.db()?.begin_read()?;
+        frames_of(&read)?.read(from_seq, max)
     }
 
-    /// Holds every event to the chain. A journal that was cut at its end, or written anew from
-    /// the first event, verifies: that takes a tip that was kept elsewhere.
+    /// At most `max` events of one stream, from number `from_seq` on, each held to its hashes.
+    /// For streams that [`Stream::is_guarded`]: there is no list of the others.
     ///
     /// # Errors
     /// [`ReadError`].
+    pub fn read_stream(
+        &self,
+        tenant: &Tenant,
+        stream: &Stream,
+        from_seq: u64,
+        max: usize,
+    ) -> Result<Vec<Event>, ReadError> {
+        let read = self.db()?.begin_read()?;
+        let name = stream.to_string();
+        let seqs =
+            streams::read(&read, (tenant.as_str(), &name), from_seq, max).map_err(storage)?;
+        let frames = frames_of(&read)?;
+        let mut events = Vec::with_capacity(seqs.len());
+        for seq in seqs {
+            events.extend(frames.read(seq, 1)?);
+        }
+        Ok(events)
+    }
+
+    /// A blob's bytes, held to its name; `None` if it is not stored.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn blob(&self, digest: &BlobDigest) -> Result<Option<Vec<u8>>, ReadError> {
+        blobs::get(&self.db()?.begin_read()?, digest)
+    }
+
+    /// Holds every event to the chain, and the chain to the checkpoints beside the database.
+    ///
+    /// # Errors
+    /// [`ReadError`]; [`ReadError::Seal`] if it does not match a checkpoint.
     pub fn verify(&self) -> Result<Verified, ReadError> {
-        self.0.shared.table().ok_or(ReadError::NotOpen)?.verify()
+        self.verify_with(&[])
+    }
+
+    /// As [`Self::verify`], and to checkpoints that were kept elsewhere.
+    ///
+    /// # Errors
+    /// As [`Self::verify`].
+    pub fn verify_with(&self, kept: &[Checkpoint]) -> Result<Verified, ReadError> {
+        let db = self.db()?;
+        let read = db.begin_read()?;
+        let own = match &self.0.seal_files {
+            Some(files) => files.all()?,
+            None => Vec::new(),
+        };
+        let identity = Meta::read(&read)?.identity;
+        seals::verify(&frames_of(&read)?, own.iter().chain(kept), identity.as_ref())
+    }
+
+    /// The newest checkpoint, now and whenever there is another; to be sent elsewhere. `None`
+    /// for a journal in memory.
+    pub fn checkpoints(&self) -> Option<watch::Receiver<Option<Checkpoint>>> {
+        self.0.checkpoints.clone()
+    }
+
+    /// Signs the chain as it is now. `None` for a journal in memory.
+    ///
+    /// # Errors
+    /// [`ReadError::NotOpen`]: it cannot write.
+    pub async fn seal(&self) -> Result<Option<Checkpoint>, ReadError> {
+        let sealed = self.on_writer(|writer| {
+            writer.seal(writer.shared.tip());
+            writer.seals.as_ref().map(|seals| *seals.newest())
+        });
+        sealed.await.ok_or(ReadError::NotOpen)
+    }
+
+    /// The chain's value after event `seq`, to be kept elsewhere; `None` past the end and before
+    /// what is kept here.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn hash_at(&self, seq: u64) -> Result<Option<Hash>, ReadError> {
+        let read = self.db()?.begin_read()?;
+        frames_of(&read)?.hash_at(seq)
+    }
+
+    /// Clears all views and makes them again from the events; appends wait meanwhile. If this is
+    /// cut short, the next opening goes on with it.
+    ///
+    /// # Errors
+    /// [`RebuildError`].
+    pub async fn rebuild(
+        &self,
+        mut progress: impl FnMut(Progress) + Send + 'static,
+    ) -> Result<(), RebuildError> {
+        let db = |writer: &mut Writer| writer.shared.db().ok_or(ReadError::NotOpen);
+        let rebuild = move |writer: &mut Writer| rebuild::rebuild(&*db(writer)?, &mut progress);
+        self.on_writer(rebuild).await.unwrap_or(Err(ReadError::NotOpen.into()))
+    }
+
+    /// Runs work on the writer thread, after all that was handed over before; `None` if the
+    /// journal cannot write, or the work panicked.
+    pub(crate) async fn on_writer<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Writer) -> T + Send + 'static,
+    ) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        let task: Task = Box::new(move |writer| {
+            let _ = reply.send(work(writer));
+        });
+        self.0.shared.queue.push_urgent(Entry::Task(task)).ok()?;
+        answer.await.ok()
+    }
+
+    pub(crate) fn db(&self) -> Result<Arc<Db>, ReadError> {
+        self.0.shared.db().ok_or(ReadError::NotOpen)
     }
 
     /// The last event on disk.
@@ -195,7 +439,7 @@ impl Journal {
     pub fn health(&self) -> Health {
         match self.0.shared.queue.phase() {
             Phase::Open => Health::Open,
-            Phase::Failed(message) => Health::Failed { message: message.to_string() },
+            Phase::Failed(message, since) => Health::Failed { message: message.to_string(), since },
             Phase::Closed => Health::Closed,
         }
     }
@@ -228,38 +472,9 @@ impl Drop for Handle {
 
 /// The size that [`EVENT_MAX_BYTES`] bounds: what the caller chose.
 pub(crate) fn event_bytes(event: &NewEvent) -> usize {
-    let stream = match &event.stream {
-        foreshore_domain::event::Stream::Component(name) => name.len(),
-        _ => 0,
-    };
-    event.payload.len() + stream
+    event.payload.len() + event.stream.name_bytes()
 }
 
-fn open_file(path: &PathBuf, cache_bytes: usize) -> Result<Database, DatabaseError> {
-    let mut options = std::fs::OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let file = options.open(path)?;
-    let database = Database::builder().set_cache_size(cache_bytes).create_file(file)?;
-    // A file whose directory entry is not on disk is not on disk.
-    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        std::fs::File::open(parent)?.sync_all()?;
-    }
-    Ok(database)
-}
-
-fn not_opened(path: &Path, error: DatabaseError) -> OpenError {
-    match error {
-        DatabaseError::DatabaseAlreadyOpen => OpenError::InUse { path: path.to_owned() },
-        error => OpenError::Storage { path: path.to_owned(), message: error.to_string() },
-    }
-}
-
-fn not_verified(path: &Path, error: ReadError) -> OpenError {
-    let path = path.to_owned();
-    match error {
-        ReadError::Corrupt(error) => OpenError::Corrupt { path, error },
-        error => OpenError::Storage { path, message: error.to_string() },
-    }
+pub(crate) fn frames_of(read: &redb::ReadTransaction) -> Result<Frames, ReadError> {
+    Frames::new(read, Meta::read(read)?.base)
 }

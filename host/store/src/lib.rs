@@ -1,21 +1,49 @@
 //! The journal, in redb: the only crate that names it.
 //!
 //! One append-only table of *frames* (what one commit wrote), one writer thread, one BLAKE3
-//! chain over all events. Deliberately absent: views, blobs and retention, which stand on the
-//! journal and come after it; and any decision about what is worth recording, which is
-//! `control`'s. The invariant: **what [`Journal::append`] acknowledged is on disk.**
+//! chain over all events; *views*, which follow from the events and are kept in the same
+//! transaction; *blobs*, which events name. Deliberately absent: any decision about what is
+//! worth recording, which is `control`'s, and a clock. The invariants: **what
+//! [`Journal::append`] acknowledged is on disk, and an entry is recorded whole or not at all.**
 #![forbid(unsafe_code)]
 
+mod blobs;
+mod checkpoint;
+mod commit;
+mod db;
 mod error;
+mod export;
 pub mod floor;
 mod frame;
+mod frames;
+mod group;
 mod journal;
+mod meta;
 mod queue;
-mod table;
+mod rebuild;
+mod recovery;
+mod reserve;
+mod seals;
+mod start;
 #[cfg(test)]
 mod tests;
+mod upkeep;
+mod views;
 mod writer;
 
-pub use error::{AppendError, CorruptError, OpenError, ReadError};
+pub use blobs::BLOB_MAX_BYTES;
+pub use checkpoint::{Checkpoint, CheckpointParseError};
+pub use commit::{
+    Blob, COMMIT_BLOB_BYTES_MAX, COMMIT_EVENT_BYTES_MAX, COMMIT_EVENTS_MAX, Commit, Committed,
+    Condition, Conflict,
+};
+pub use error::{
+    AcceptError, AppendError, CorruptError, OpenError, ReadError, RebuildError, SealError,
+};
+pub use export::{ExportError, Exported};
 pub use frame::{Event, Hash};
 pub use journal::{Appended, Health, Journal, JournalConfig, Tip, Verified};
+pub use rebuild::Progress;
+pub use seals::SealEvery;
+pub use upkeep::{BackupError, CheckError, Checked, Stats};
+pub use views::Receipt;

@@ -12,26 +12,49 @@ use std::time::{Duration, Instant};
 use foreshore_domain::event::NewEvent;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use crate::commit::{Committed, Prepared};
 use crate::error::AppendError;
-use crate::journal::Appended;
+use crate::journal::event_bytes;
+use crate::writer::Writer;
 
 /// Makes an event, on the writer thread.
 pub(crate) type MakeEvent = Box<dyn FnOnce() -> NewEvent + Send>;
 
-/// Where the answer to an append goes.
-pub(crate) type Reply = oneshot::Sender<Result<Appended, AppendError>>;
+/// Where the answer to an entry goes.
+pub(crate) type Reply = oneshot::Sender<Result<Committed, AppendError>>;
+
+/// Work on the database that is not an entry. Dropping it answers whoever waits for it.
+pub(crate) type Task = Box<dyn FnOnce(&mut Writer) + Send>;
+
+/// What bounds how much is queued, given back when its entry is done with.
+pub(crate) type Permits = (OwnedSemaphorePermit, Option<OwnedSemaphorePermit>);
 
 /// One thing for the writer to do.
 pub(crate) enum Entry {
     /// Somebody waits until this is on disk. The permit bounds how many do.
     Durable(NewEvent, Reply, OwnedSemaphorePermit),
+    /// Somebody waits until all of this is on disk.
+    Commit(Box<Prepared>, Reply, Permits),
     /// Nobody waits.
     Soon(MakeEvent),
+    /// Nobody waits, and it was made when writing failed.
+    Made(NewEvent),
+    /// Somebody waits until this was done, after all that came before is on disk.
+    Task(Task),
     /// Somebody waits until all that came before is on disk.
     Barrier(oneshot::Sender<()>),
 }
 
-/// What the writer takes at once.
+/// What the writer does next.
+pub(crate) enum Next {
+    Write(Batch),
+    /// The time it asked for has come, and nothing else is to do.
+    Due,
+    /// The queue is closed and empty.
+    End,
+}
+
+/// What the writer takes at once. A task can only be its last entry.
 pub(crate) struct Batch {
     pub(crate) entries: Vec<Entry>,
     /// Entries dropped since the last batch.
@@ -62,8 +85,8 @@ struct State {
 pub(crate) enum Phase {
     #[default]
     Open,
-    /// An I/O error happened, and the journal has not been re-opened yet.
-    Failed(Arc<str>),
+    /// An I/O error happened, and the journal takes nothing yet.
+    Failed(Arc<str>, Instant),
     /// The writer has ended.
     Closed,
 }
@@ -71,6 +94,8 @@ pub(crate) enum Phase {
 impl Queue {
     /// With this many soon entries the writer is woken before the delay is over.
     const SOON_WAKE: usize = 4_096;
+    /// One commit writes about this much at most, unless a single entry is larger.
+    const BATCH_BYTES: usize = 16 << 20;
 
     pub(crate) fn new(soon_max: usize, soon_delay: Duration) -> Self {
         Self { state: Mutex::default(), wake: Condvar::new(), soon_max, soon_delay }
@@ -81,7 +106,7 @@ impl Queue {
         let mut state = self.lock();
         match &state.phase {
             Phase::Open if !state.closing => {}
-            Phase::Failed(message) => {
+            Phase::Failed(message, _) => {
                 return Err(AppendError::Failed { message: message.to_string() });
             }
             Phase::Open | Phase::Closed => return Err(AppendError::Closed),
@@ -112,39 +137,45 @@ impl Queue {
         }
     }
 
-    /// Waits for work and takes at most `max` entries; `None` once the queue is closed and
-    /// empty.
-    pub(crate) fn take(&self, max: usize) -> Option<Batch> {
+    /// Waits for work, but not past `due`, and takes at most `max` entries.
+    pub(crate) fn take(&self, max: usize, due: Option<Instant>) -> Next {
         let mut state = self.lock();
-        let mut due: Option<Instant> = None;
+        let mut ready_at: Option<Instant> = None;
         while !state.is_ready() {
-            if state.entries.is_empty() {
-                due = None;
-                state = self.wake.wait(state).unwrap_or_else(PoisonError::into_inner);
-                continue;
+            let now = Instant::now();
+            if due.is_some_and(|due| due <= now) {
+                return Next::Due;
             }
-            let due = *due.get_or_insert_with(|| Instant::now() + self.soon_delay);
-            let left = due.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            let soon = match state.entries.is_empty() {
+                true => None,
+                false => Some(*ready_at.get_or_insert(now + self.soon_delay)),
+            };
+            if soon.is_some_and(|soon| soon <= now) {
                 break;
             }
-            (state, _) =
-                self.wake.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner);
+            state = match soon.into_iter().chain(due).min() {
+                None => self.wake.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(until) => {
+                    let left = until.saturating_duration_since(now);
+                    let woken = self.wake.wait_timeout(state, left);
+                    woken.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
         }
         if state.entries.is_empty() && state.closing {
-            return None;
+            return Next::End;
         }
-        let count = state.entries.len().min(max);
+        let count = state.portion(max);
         let entries: Vec<Entry> = state.entries.drain(..count).collect();
         state.urgent -= entries.iter().filter(|entry| entry.is_urgent()).count();
         state.overdue = !state.entries.is_empty();
-        Some(Batch { entries, dropped: std::mem::take(&mut state.dropped) })
+        Next::Write(Batch { entries, dropped: std::mem::take(&mut state.dropped) })
     }
 
     /// Says that writing failed, and hands back whoever waits for what surely was not written.
-    pub(crate) fn fail(&self, message: &Arc<str>) -> Vec<Entry> {
+    pub(crate) fn fail(&self, message: &Arc<str>, since: Instant) -> Vec<Entry> {
         let mut state = self.lock();
-        state.phase = Phase::Failed(Arc::clone(message));
+        state.phase = Phase::Failed(Arc::clone(message), since);
         let (urgent, soon) =
             state.entries.drain(..).partition::<Vec<_>, _>(|entry| entry.is_urgent());
         state.entries.extend(soon);
@@ -152,11 +183,12 @@ impl Queue {
         urgent
     }
 
-    /// Says that writing works again; `dropped` soon entries were lost with the failure.
-    pub(crate) fn recover(&self, dropped: u64) {
+    /// Says that writing works again, and what is to be written before all that was held.
+    pub(crate) fn recover(&self, first: NewEvent) {
         let mut state = self.lock();
         state.phase = Phase::Open;
-        state.dropped += dropped;
+        state.entries.push_front(Entry::Made(first));
+        state.overdue = true;
     }
 
     /// Waits for at most `patience`, or until the queue is being closed; `true` if it is.
@@ -180,10 +212,13 @@ impl Queue {
     }
 
     /// Says that the writer has ended, and drops what it left: whoever waits is answered so.
-    pub(crate) fn end(&self) {
+    /// How many events are lost with it.
+    pub(crate) fn end(&self) -> u64 {
         let mut state = self.lock();
         state.phase = Phase::Closed;
-        state.entries.clear();
+        let left = std::mem::take(&mut state.entries);
+        let lost = left.iter().filter(|entry| !entry.is_urgent()).count();
+        u64::try_from(lost).unwrap_or(u64::MAX).saturating_add(state.dropped)
     }
 
     pub(crate) fn phase(&self) -> Phase {
@@ -200,10 +235,35 @@ impl State {
     fn is_ready(&self) -> bool {
         self.urgent > 0 || self.closing || self.overdue || self.entries.len() >= Queue::SOON_WAKE
     }
+
+    /// How many entries make a batch: at most `max`, of bounded bytes, up to the first task.
+    fn portion(&self, max: usize) -> usize {
+        let (mut count, mut bytes) = (0, 0);
+        for entry in self.entries.iter().take(max) {
+            bytes += entry.bytes();
+            if count > 0 && bytes > Queue::BATCH_BYTES {
+                break;
+            }
+            count += 1;
+            if matches!(entry, Entry::Task(_)) {
+                break;
+            }
+        }
+        count
+    }
 }
 
 impl Entry {
     fn is_urgent(&self) -> bool {
-        !matches!(self, Self::Soon(_))
+        !matches!(self, Self::Soon(_) | Self::Made(_))
+    }
+
+    /// What is known of its size before its event is made.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Durable(event, ..) | Self::Made(event) => event_bytes(event),
+            Self::Commit(entry, ..) => entry.bytes(),
+            Self::Soon(_) | Self::Barrier(_) | Self::Task(_) => 0,
+        }
     }
 }

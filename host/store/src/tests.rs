@@ -3,11 +3,15 @@
 
 mod crash;
 mod disk;
+mod entries;
+mod seals;
+mod upkeep;
+mod views;
 
 use std::path::Path;
 use std::time::Duration;
 
-use foreshore_domain::event::{EventKind, NewEvent, Stream};
+use foreshore_domain::event::{EventKind, NewEvent, Stream, Tenant};
 use redb::{Database, ReadableDatabase, TableDefinition};
 
 use crate::error::{AppendError, CorruptError, OpenError, ReadError};
@@ -16,7 +20,7 @@ use crate::journal::{EVENT_MAX_BYTES, Health, Journal, JournalConfig};
 fn event(payload: impl std::fmt::Display) -> NewEvent {
     NewEvent {
         at_unix_ms: 1_000,
-        tenant: "default",
+        tenant: Tenant::DEFAULT,
         stream: Stream::Host,
         kind: EventKind::CallCompleted,
         payload: payload.to_string().into_bytes(),
@@ -251,7 +255,10 @@ async fn an_edited_removed_swapped_or_inserted_event_does_not_verify() {
     ];
     for (name, changes, expected) in cases {
         let path = place.path().join(format!("{name}.redb"));
-        std::fs::copy(&fresh, &path).expect("copied");
+        for file in ["redb", "key", "checkpoints.jsonl"] {
+            let copy = path.with_extension(file);
+            std::fs::copy(fresh.with_extension(file), copy).expect("copied");
+        }
         tamper(&path, |table| {
             for (seq, frame) in changes {
                 match frame {

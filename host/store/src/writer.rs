@@ -1,55 +1,65 @@
 //! The writer thread: takes what is queued, puts it on disk in one commit, answers everyone.
 //!
 //! It deliberately does not wait for more to come: what arrives during a commit is the next
-//! one's group. The invariants: an append is answered only after its commit returned, and after
+//! one's group. The invariants: an entry is answered only after its commit returned, and after
 //! an I/O error nothing is written until the database was closed, opened and verified again.
+//! What happens then is in `recovery`.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::Instant;
 
-use foreshore_domain::event::{EventKind, NewEvent, Stream};
+use foreshore_domain::event::{EventKind, NewEvent, Stream, Tenant};
 use tokio::sync::{oneshot, watch};
 
+use crate::db::{Db, Opener};
 use crate::error::AppendError;
-use crate::frame::FrameWriter;
-use crate::journal::{Appended, EVENT_MAX_BYTES, Tip, event_bytes};
-use crate::queue::{Batch, Entry, Queue, Reply};
-use crate::table::{FrameTable, Opener};
+use crate::group::{self, Fate, Request, Stop, Trouble, Written};
+use crate::journal::{EVENT_MAX_BYTES, Tip, event_bytes};
+use crate::meta;
+use crate::queue::{Batch, Entry, Next, Permits, Queue, Reply, Task};
+use crate::reserve::Reserve;
+use crate::seals::Seals;
 
 /// What the writer shares with the journal's handles.
 pub(crate) struct Shared {
     pub(crate) queue: Queue,
-    table: Mutex<Option<Arc<FrameTable>>>,
+    db: Mutex<Option<Arc<Db>>>,
     tip: Mutex<Tip>,
     /// Turns `true` when the writer has ended.
     pub(crate) ended: watch::Sender<bool>,
 }
 
 impl Shared {
-    pub(crate) fn new(queue: Queue, table: FrameTable, tip: Tip) -> Self {
+    pub(crate) fn new(queue: Queue, db: Db, tip: Tip) -> Self {
         Self {
             queue,
-            table: Mutex::new(Some(Arc::new(table))),
+            db: Mutex::new(Some(Arc::new(db))),
             tip: Mutex::new(tip),
             ended: watch::Sender::new(false),
         }
     }
 
-    /// The table; `None` while it is being re-opened and after the end.
-    pub(crate) fn table(&self) -> Option<Arc<FrameTable>> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// The database; `None` while it is being re-opened and after the end.
+    pub(crate) fn db(&self) -> Option<Arc<Db>> {
+        self.db.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(crate) fn tip(&self) -> Tip {
         *self.tip.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn set_table(&self, table: Option<FrameTable>) {
-        *self.table.lock().unwrap_or_else(PoisonError::into_inner) = table.map(Arc::new);
+    pub(crate) fn put_db(&self, db: Arc<Db>) {
+        *self.db.lock().unwrap_or_else(PoisonError::into_inner) = Some(db);
     }
 
-    fn set_tip(&self, tip: Tip) {
+    /// Lets go of the database: it is closed once nobody reads.
+    pub(crate) fn clear_db(&self) {
+        *self.db.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    pub(crate) fn set_tip(&self, tip: Tip) {
         *self.tip.lock().unwrap_or_else(PoisonError::into_inner) = tip;
     }
 }
@@ -57,183 +67,290 @@ impl Shared {
 pub(crate) struct Writer {
     pub(crate) shared: Arc<Shared>,
     pub(crate) open: Opener,
+    pub(crate) path: PathBuf,
     pub(crate) group_max: usize,
+    pub(crate) reserve: Option<Reserve>,
+    pub(crate) seals: Option<Seals>,
+    /// An event that was signed, and the database does not know it yet.
+    pub(crate) sealed: Option<u64>,
+    /// The time of the newest event: the journal has no clock of its own.
+    pub(crate) newest_at_unix_ms: u64,
 }
 
-/// A commit that failed: where the chain would be had it gone through, and what was in it that
-/// nobody waited for.
-struct InDoubt {
-    tip: Tip,
-    soon: u64,
+/// Writing does not work.
+pub(crate) struct Failure {
+    pub(crate) message: Arc<str>,
+    pub(crate) disk_full: bool,
+    pub(crate) in_doubt: Option<InDoubt>,
+    /// What nobody waits for and is still to be written.
+    pub(crate) kept: Vec<NewEvent>,
 }
 
-/// Whoever is answered after the commit.
+/// A commit that failed and may have gone through all the same.
+pub(crate) struct InDoubt {
+    /// Where the chain is if it did.
+    pub(crate) tip: Tip,
+    /// How many of the kept events, from the first, it holds.
+    pub(crate) kept: usize,
+}
+
+/// Who is told what became of a request.
+enum Waiter {
+    Nobody,
+    Reply(Reply, Permits),
+}
+
 #[derive(Default)]
-struct Waiters {
-    appends: Vec<(Reply, u64)>,
+struct Work {
+    requests: Vec<Request>,
+    waiters: Vec<Waiter>,
     barriers: Vec<oneshot::Sender<()>>,
+    task: Option<Task>,
 }
 
 impl Writer {
-    const BACKOFF_MIN: Duration = Duration::from_millis(20);
-    const BACKOFF_MAX: Duration = Duration::from_secs(2);
-
     /// Writes until the queue is closed and empty.
-    pub(crate) fn run(self) {
-        while let Some(batch) = self.shared.queue.take(self.group_max) {
-            if let Err((message, in_doubt)) = self.write(batch)
-                && !self.recover(&message.into(), &in_doubt)
-            {
-                break;
+    pub(crate) fn run(mut self) {
+        loop {
+            let due = self.seals.as_ref().and_then(Seals::due);
+            match self.shared.queue.take(self.group_max, due) {
+                Next::Write(batch) => {
+                    if let Err(failure) = self.write(batch)
+                        && !self.recover(failure)
+                    {
+                        break;
+                    }
+                }
+                Next::Due => {}
+                Next::End => {
+                    self.seal_at_the_end();
+                    break;
+                }
             }
+            self.seal_if_due();
         }
-        self.shared.queue.end();
+        let lost = self.shared.queue.end();
+        if lost > 0 {
+            tracing::error!(lost, "events that nobody waited for were lost with the journal's end");
+        }
         // Dropping the database is what closes it in order; only then may others open it.
-        self.shared.set_table(None);
+        self.shared.clear_db();
         self.shared.ended.send_replace(true);
     }
 
-    fn write(&self, batch: Batch) -> Result<(), (String, InDoubt)> {
+    fn seal_if_due(&mut self) {
+        let tip = self.shared.tip();
+        let Some(seals) = &mut self.seals else { return };
+        seals.note(tip);
+        if seals.due().is_some_and(|due| due <= Instant::now()) {
+            self.seal(tip);
+        }
+    }
+
+    pub(crate) fn seal(&mut self, tip: Tip) {
+        if let Some(seals) = &mut self.seals
+            && seals.seal(tip, self.newest_at_unix_ms)
+        {
+            self.sealed = Some(tip.seq);
+        }
+    }
+
+    fn seal_at_the_end(&mut self) {
+        self.seal(self.shared.tip());
+        if let (Some(sealed), Some(db)) = (self.sealed.take(), self.shared.db()) {
+            let write = || {
+                let txn = db.begin_write()?;
+                meta::set_sealed(&txn, sealed)?;
+                txn.commit().map_err(redb::Error::from)
+            };
+            if let Err(error) = write() {
+                tracing::warn!(%error, "the database was not told of its last checkpoint");
+            }
+        }
+    }
+
+    fn write(&mut self, batch: Batch) -> Result<(), Failure> {
+        let mut work = self.work(batch);
+        let written = self.write_requests(work.requests, work.waiters);
+        // After a failure too, all that came before is on disk or is known not to be.
+        for barrier in work.barriers {
+            let _ = barrier.send(());
+        }
+        written?;
+        if let Some(task) = work.task.take()
+            && catch_unwind(AssertUnwindSafe(|| task(self))).is_err()
+        {
+            tracing::error!("a task of the journal panicked");
+        }
+        Ok(())
+    }
+
+    /// Makes what is still to be made, and tells it from who waits for it.
+    fn work(&mut self, batch: Batch) -> Work {
+        let mut work = Work::default();
+        let mut dropped = batch.dropped;
+        for entry in batch.entries {
+            let (request, waiter) = match entry {
+                Entry::Durable(event, reply, permit) => {
+                    (Request::Event(event), Waiter::Reply(reply, (permit, None)))
+                }
+                Entry::Commit(entry, reply, permits) => {
+                    (Request::Entry(entry), Waiter::Reply(reply, permits))
+                }
+                Entry::Made(event) => (Request::Event(event), Waiter::Nobody),
+                Entry::Soon(make) => match catch_unwind(AssertUnwindSafe(make)) {
+                    Ok(event) if event_bytes(&event) <= EVENT_MAX_BYTES => {
+                        (Request::Event(event), Waiter::Nobody)
+                    }
+                    Ok(_) | Err(_) => {
+                        dropped += 1;
+                        continue;
+                    }
+                },
+                Entry::Barrier(reply) => {
+                    work.barriers.push(reply);
+                    continue;
+                }
+                Entry::Task(task) => {
+                    work.task = Some(task);
+                    continue;
+                }
+            };
+            let newest = match &request {
+                Request::Event(event) => event.at_unix_ms,
+                Request::Entry(entry) => {
+                    entry.events.iter().map(|event| event.at_unix_ms).max().unwrap_or(0)
+                }
+            };
+            self.newest_at_unix_ms = self.newest_at_unix_ms.max(newest);
+            work.requests.push(request);
+            work.waiters.push(waiter);
+        }
+        if dropped > 0 {
+            tracing::warn!(dropped, "events were dropped because the journal could not keep up");
+            let payload = format!("{{\"dropped\":{dropped}}}");
+            let event =
+                host_event(self.newest_at_unix_ms, EventKind::EventsDropped, payload.into());
+            work.requests.push(Request::Event(event));
+            work.waiters.push(Waiter::Nobody);
+        }
+        work
+    }
+
+    /// Writes requests in one transaction, or in as many as it takes to leave out those that a
+    /// view refuses, and answers.
+    fn write_requests(
+        &mut self,
+        mut requests: Vec<Request>,
+        mut waiters: Vec<Waiter>,
+    ) -> Result<(), Failure> {
+        while !requests.is_empty() {
+            let (trouble, in_doubt) = match self.write_group(&requests) {
+                Ok(written) => {
+                    self.shared.set_tip(written.tip);
+                    self.sealed = None;
+                    answer(waiters, written.fates);
+                    return Ok(());
+                }
+                Err(Stop::Refused { index, error }) => {
+                    // What came before it goes first, in a commit of its own, then what follows.
+                    let after = requests.split_off(index + 1);
+                    let waiting_after = waiters.split_off(index + 1);
+                    requests.truncate(index);
+                    let refused = waiters.pop();
+                    let before = self.write_requests(requests, waiters);
+                    answer(refused.into_iter().collect(), vec![Err(error)]);
+                    (requests, waiters) = (after, waiting_after);
+                    let Err(mut failure) = before else { continue };
+                    failure.kept.extend(refuse(
+                        requests,
+                        waiters,
+                        |message| AppendError::Failed { message },
+                        &failure.message,
+                    ));
+                    return Err(failure);
+                }
+                Err(Stop::Storage(trouble)) => (trouble, None),
+                Err(Stop::InDoubt { tip, trouble }) => (trouble, Some(tip)),
+            };
+            let message: Arc<str> = trouble.message.into();
+            let kept =
+                refuse(requests, waiters, |message| AppendError::Write { message }, &message);
+            let in_doubt = in_doubt.map(|tip| InDoubt { tip, kept: kept.len() });
+            return Err(Failure { message, disk_full: trouble.disk_full, in_doubt, kept });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn write_group(&self, requests: &[Request]) -> Result<Written, Stop> {
+        let Some(db) = self.shared.db() else {
+            return Err(Stop::Storage(Trouble::new("the journal is not open")));
+        };
         let before = self.shared.tip();
-        let mut frame = FrameWriter::new(before.seq + 1, before.hash);
-        let mut waiters = Waiters::default();
-        let soon = fill(&mut frame, batch, &mut waiters);
-        if frame.is_empty() {
-            waiters.answer();
-            return Ok(());
-        }
-        let (seq, (bytes, hash)) = (frame.last_seq(), frame.finish());
-        let tip = Tip { seq, hash };
         // redb panics on some states of a broken file; that ends this commit, not the host.
-        let committed = catch_unwind(AssertUnwindSafe(|| match self.shared.table() {
-            Some(table) => table.commit(before.seq + 1, &bytes).map_err(|e| e.to_string()),
-            None => Err("the journal is not open".to_owned()),
-        }))
-        .unwrap_or_else(|_| Err("the commit panicked".to_owned()));
-        match committed {
-            Ok(()) => {
-                self.shared.set_tip(tip);
-                waiters.answer();
-                Ok(())
-            }
-            Err(message) => {
-                waiters.refuse(&AppendError::Write { message: message.clone() });
-                Err((message, InDoubt { tip, soon }))
-            }
-        }
-    }
-
-    /// Opens the database again, with growing patience; `false` if the journal was closed
-    /// before that worked.
-    fn recover(&self, message: &Arc<str>, in_doubt: &InDoubt) -> bool {
-        tracing::error!(error = %message, "the journal failed; it takes nothing until it is re-opened");
-        let queued = self.shared.queue.fail(message);
-        let refusal = AppendError::Failed { message: message.to_string() };
-        Waiters::of(queued).refuse(&refusal);
-        let mut backoff = Self::BACKOFF_MIN;
-        loop {
-            let closing = self.shared.queue.pause(backoff);
-            match self.reopen() {
-                Ok(tip) => {
-                    let lost = if tip == in_doubt.tip { 0 } else { in_doubt.soon };
-                    self.shared.set_tip(tip);
-                    self.shared.queue.recover(lost);
-                    tracing::info!(seq = tip.seq, "the journal is open again");
-                    return true;
-                }
-                Err(error) if closing => {
-                    tracing::error!(%error, "the journal could not be re-opened before the end");
-                    return false;
-                }
-                Err(error) => tracing::warn!(%error, "the journal could not be re-opened yet"),
-            }
-            backoff = (backoff * 2).min(Self::BACKOFF_MAX);
-        }
-    }
-
-    fn reopen(&self) -> Result<Tip, String> {
-        // A handle that saw an I/O error answers nothing else any more, and holds the lock.
-        self.shared.set_table(None);
-        catch_unwind(AssertUnwindSafe(|| {
-            let table = FrameTable::new((self.open)().map_err(|e| e.to_string())?);
-            let tip = table.tip().map_err(|e| e.to_string())?;
-            self.shared.set_table(Some(table));
-            Ok(tip)
-        }))
-        .unwrap_or_else(|_| Err("opening it panicked".to_owned()))
+        catch_unwind(AssertUnwindSafe(|| group::write(&db, before, requests, self.sealed)))
+            .unwrap_or_else(|_| Err(Stop::Storage(Trouble::new("a commit panicked"))))
     }
 }
 
-/// Puts a batch into a frame; how many of its events nobody waits for.
-fn fill(frame: &mut FrameWriter, batch: Batch, waiters: &mut Waiters) -> u64 {
-    let mut dropped = batch.dropped;
-    let mut soon = 0;
-    let mut newest_at = 0;
-    for entry in batch.entries {
+/// An event about the journal. It has no clock: the time is that of the newest event, and what
+/// has passed since.
+pub(crate) fn host_event(at_unix_ms: u64, kind: EventKind, payload: Vec<u8>) -> NewEvent {
+    NewEvent { at_unix_ms, tenant: Tenant::DEFAULT, stream: Stream::Host, kind, payload }
+}
+
+// A waiter may have gone away: sending is all that is owed.
+fn answer(waiters: Vec<Waiter>, fates: Vec<Fate>) {
+    for (waiter, fate) in waiters.into_iter().zip(fates) {
+        match waiter {
+            Waiter::Reply(reply, _permits) => {
+                let _ = reply.send(fate);
+            }
+            Waiter::Nobody => {
+                if let Err(error) = fate {
+                    tracing::error!(%error, "an event that nobody waited for was refused");
+                }
+            }
+        }
+    }
+}
+
+/// Answers who waits; gives back the events that nobody waits for.
+fn refuse(
+    requests: Vec<Request>,
+    waiters: Vec<Waiter>,
+    error: impl Fn(String) -> AppendError,
+    message: &str,
+) -> Vec<NewEvent> {
+    let mut kept = Vec::new();
+    for (request, waiter) in requests.into_iter().zip(waiters) {
+        match (waiter, request) {
+            (Waiter::Reply(reply, _permits), _) => {
+                let _ = reply.send(Err(error(message.to_owned())));
+            }
+            (Waiter::Nobody, Request::Event(event)) => kept.push(event),
+            (Waiter::Nobody, Request::Entry(_)) => {}
+        }
+    }
+    kept
+}
+
+pub(crate) fn refuse_entries(entries: Vec<Entry>, message: &str) {
+    let refusal = || AppendError::Failed { message: message.to_owned() };
+    for entry in entries {
         match entry {
-            Entry::Durable(event, reply, _permit) => {
-                newest_at = newest_at.max(event.at_unix_ms);
-                waiters.appends.push((reply, frame.push(&event)));
+            Entry::Durable(_, reply, _) | Entry::Commit(_, reply, _) => {
+                let _ = reply.send(Err(refusal()));
             }
-            Entry::Soon(make) => match catch_unwind(AssertUnwindSafe(make)) {
-                Ok(event) if event_bytes(&event) <= EVENT_MAX_BYTES => {
-                    newest_at = newest_at.max(event.at_unix_ms);
-                    frame.push(&event);
-                    soon += 1;
-                }
-                Ok(_) | Err(_) => dropped += 1,
-            },
-            Entry::Barrier(reply) => waiters.barriers.push(reply),
+            Entry::Barrier(reply) => {
+                let _ = reply.send(());
+            }
+            Entry::Task(_) | Entry::Soon(_) | Entry::Made(_) => {}
         }
-    }
-    if dropped > 0 {
-        tracing::warn!(dropped, "events were dropped because the journal could not keep up");
-        frame.push(&drop_event(newest_at, dropped));
-    }
-    soon
-}
-
-/// The record of what is not in the record. The journal has no clock: its time is that of the
-/// newest event beside it.
-fn drop_event(at_unix_ms: u64, dropped: u64) -> NewEvent {
-    NewEvent {
-        at_unix_ms,
-        tenant: "default",
-        stream: Stream::Host,
-        kind: EventKind::EventsDropped,
-        payload: format!("{{\"dropped\":{dropped}}}").into_bytes(),
     }
 }
 
-impl Waiters {
-    fn of(entries: Vec<Entry>) -> Self {
-        let mut waiters = Self::default();
-        for entry in entries {
-            match entry {
-                Entry::Durable(_, reply, _) => waiters.appends.push((reply, 0)),
-                Entry::Barrier(reply) => waiters.barriers.push(reply),
-                Entry::Soon(_) => {}
-            }
-        }
-        waiters
-    }
-
-    // A waiter may have gone away: sending is all that is owed.
-    fn answer(self) {
-        for (reply, seq) in self.appends {
-            let _ = reply.send(Ok(Appended { seq }));
-        }
-        for barrier in self.barriers {
-            let _ = barrier.send(());
-        }
-    }
-
-    fn refuse(self, error: &AppendError) {
-        for (reply, _) in self.appends {
-            let _ = reply.send(Err(error.clone()));
-        }
-        for barrier in self.barriers {
-            let _ = barrier.send(());
-        }
-    }
+/// How long something has lasted, in milliseconds.
+pub(crate) fn elapsed_ms(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }

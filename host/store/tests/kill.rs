@@ -6,7 +6,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use foreshore_domain::event::{EventKind, NewEvent, Stream};
+use foreshore_domain::event::{EventKind, NewEvent, Stream, Tenant};
 use foreshore_store::{Journal, JournalConfig};
 
 const JOURNAL: &str = "FORESHORE_TEST_JOURNAL";
@@ -14,7 +14,7 @@ const JOURNAL: &str = "FORESHORE_TEST_JOURNAL";
 fn event(payload: &str) -> NewEvent {
     NewEvent {
         at_unix_ms: 1,
-        tenant: "default",
+        tenant: Tenant::DEFAULT,
         stream: Stream::Host,
         kind: EventKind::CallCompleted,
         payload: payload.as_bytes().to_vec(),

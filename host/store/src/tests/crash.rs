@@ -10,7 +10,7 @@ use redb::Database;
 use super::disk::Disk;
 use super::event;
 use crate::error::{AppendError, OpenError};
-use crate::journal::{Health, Journal, JournalConfig};
+use crate::journal::{Health, Journal, JournalConfig, Place};
 
 /// Appends made in each run.
 const APPENDS: u64 = 6;
@@ -18,7 +18,8 @@ const APPENDS: u64 = 6;
 fn open(disk: &Disk) -> Result<Journal, OpenError> {
     let disk = disk.clone();
     let open = move || Database::builder().create_with_backend(disk.clone());
-    Journal::start(Path::new("disk"), Arc::new(open), &JournalConfig::default())
+    let place = Place { open: Arc::new(open), reserve: None, seals: None };
+    Journal::start(Path::new("disk"), place, &JournalConfig::default(), |_| {})
 }
 
 /// Appends and gives back what was acknowledged: number and payload.

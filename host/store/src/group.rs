@@ -1,0 +1,196 @@
+//! One transaction's worth of entries: conditions checked, numbers given, views kept.
+//!
+//! An entry whose condition does not hold leaves the others alone. One that a view refuses may
+//! have been applied in part: the transaction is given up, and written again without it. The
+//! invariant: **an entry is in the journal, in its views and in the blobs, or in none of them.**
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use foreshore_domain::event::NewEvent;
+use redb::WriteTransaction;
+
+use crate::blobs;
+use crate::commit::{Committed, Condition, Conflict, Prepared};
+use crate::db::Db;
+use crate::error::AppendError;
+use crate::frame::FrameWriter;
+use crate::frames;
+use crate::journal::Tip;
+use crate::meta;
+use crate::views::{Receipt, ViewError, Views};
+
+/// What somebody wants recorded.
+pub(crate) enum Request {
+    Event(NewEvent),
+    Entry(Box<Prepared>),
+}
+
+/// What became of a request.
+pub(crate) type Fate = Result<Committed, AppendError>;
+
+/// Requests that were written, in a frame unless all were refused.
+pub(crate) struct Written {
+    pub(crate) fates: Vec<Fate>,
+    pub(crate) tip: Tip,
+}
+
+/// Nothing of the group was written.
+pub(crate) enum Stop {
+    /// It can be without this request.
+    Refused { index: usize, error: AppendError },
+    /// The disk, or redb, failed before the commit.
+    Storage(Trouble),
+    /// They failed in the commit: the chain may or may not end here.
+    InDoubt { tip: Tip, trouble: Trouble },
+}
+
+/// What redb or the system said.
+#[derive(Debug)]
+pub(crate) struct Trouble {
+    pub(crate) message: String,
+    pub(crate) disk_full: bool,
+}
+
+impl Trouble {
+    pub(crate) fn new(message: &str) -> Self {
+        Self { message: message.to_owned(), disk_full: false }
+    }
+}
+
+impl From<redb::Error> for Trouble {
+    fn from(error: redb::Error) -> Self {
+        use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+        let disk_full = matches!(
+            &error,
+            redb::Error::Io(error) if matches!(error.kind(), StorageFull | QuotaExceeded)
+        );
+        Self { message: error.to_string(), disk_full }
+    }
+}
+
+impl From<redb::Error> for Stop {
+    fn from(error: redb::Error) -> Self {
+        Self::Storage(error.into())
+    }
+}
+
+/// Writes requests after `before`, in one transaction.
+/// `sealed` is an event that was signed since the last commit.
+pub(crate) fn write(
+    db: &Db,
+    before: Tip,
+    requests: &[Request],
+    sealed: Option<u64>,
+) -> Result<Written, Stop> {
+    let txn = db.begin_write()?;
+    let (fates, frame) = fill(&txn, before, requests)?;
+    if frame.is_empty() {
+        txn.abort().map_err(redb::Error::from)?;
+        return Ok(Written { fates, tip: before });
+    }
+    let seq = frame.last_seq();
+    let (bytes, hash) = frame.finish();
+    frames::insert(&txn, before.seq + 1, &bytes)?;
+    if let Some(sealed) = sealed {
+        meta::set_sealed(&txn, sealed)?;
+    }
+    let tip = Tip { seq, hash };
+    // redb panics on some states of a broken file; that ends this commit, not the host.
+    match catch_unwind(AssertUnwindSafe(|| txn.commit())) {
+        Ok(Ok(())) => Ok(Written { fates, tip }),
+        Ok(Err(error)) => Err(Stop::InDoubt { tip, trouble: redb::Error::from(error).into() }),
+        Err(_) => Err(Stop::InDoubt { tip, trouble: Trouble::new("the commit panicked") }),
+    }
+}
+
+fn fill(
+    txn: &WriteTransaction,
+    before: Tip,
+    requests: &[Request],
+) -> Result<(Vec<Fate>, FrameWriter), Stop> {
+    let mut frame = FrameWriter::new(before.seq + 1, before.hash);
+    let mut views = Views::new(txn);
+    let mut fates = Vec::with_capacity(requests.len());
+    for (index, request) in requests.iter().enumerate() {
+        let refused = |error| Stop::Refused { index, error };
+        let fate = match request {
+            Request::Event(event) => {
+                let (seq, receipt) = push(txn, &mut frame, &mut views, event, &refused)?;
+                // Nothing to say is the rule, and takes no memory.
+                let receipts = if receipt == Receipt::None { Vec::new() } else { vec![receipt] };
+                Ok(Committed { first_seq: seq, last_seq: seq, receipts })
+            }
+            Request::Entry(entry) => match conflict(&views, &entry.conditions)? {
+                Some(conflict) => Err(AppendError::Conflict(Box::new(conflict))),
+                None => Ok(push_entry(txn, &mut frame, &mut views, entry, &refused)?),
+            },
+        };
+        fates.push(fate);
+    }
+    let unneeded = views.finish()?;
+    if !unneeded.is_empty() {
+        let mut table = txn.open_table(blobs::BLOBS).map_err(redb::Error::from)?;
+        for digest in unneeded {
+            table.remove(&digest).map_err(redb::Error::from)?;
+        }
+    }
+    Ok((fates, frame))
+}
+
+fn push_entry(
+    txn: &WriteTransaction,
+    frame: &mut FrameWriter,
+    views: &mut Views<'_>,
+    entry: &Prepared,
+    refused: &impl Fn(AppendError) -> Stop,
+) -> Result<Committed, Stop> {
+    for blob in &entry.blobs {
+        blobs::put(txn, blob)?;
+    }
+    let first_seq = frame.next_seq();
+    let mut receipts = Vec::with_capacity(entry.events.len());
+    for event in &entry.events {
+        receipts.push(push(txn, frame, views, event, refused)?.1);
+    }
+    Ok(Committed { first_seq, last_seq: frame.last_seq(), receipts })
+}
+
+/// Adds one event to the frame, and shows it to the views that it concerns.
+fn push(
+    txn: &WriteTransaction,
+    frame: &mut FrameWriter,
+    views: &mut Views<'_>,
+    event: &NewEvent,
+    refused: &impl Fn(AppendError) -> Stop,
+) -> Result<(u64, Receipt), Stop> {
+    let kind = event.kind.as_str();
+    for digest in blobs::named(kind, &event.payload) {
+        if !blobs::is_stored(txn, &digest)? {
+            return Err(refused(AppendError::BlobUnknown { digest }));
+        }
+    }
+    let (seq, body) = frame.push(event);
+    if !Views::concerns(event.stream.is_guarded(), kind) {
+        return Ok((seq, Receipt::None));
+    }
+    match views.apply(&frame.event(seq, body)) {
+        Ok(receipt) => Ok((seq, receipt)),
+        Err(ViewError::Invalid { message }) => Err(refused(AppendError::Invalid { kind, message })),
+        Err(ViewError::Storage(error)) => Err((*error).into()),
+    }
+}
+
+/// The first condition that does not hold.
+fn conflict(views: &Views<'_>, conditions: &[Condition]) -> Result<Option<Conflict>, redb::Error> {
+    for condition in conditions {
+        let (expected, actual) = match condition {
+            Condition::StreamAt { tenant, stream, seq } => {
+                (*seq, views.stream_head(tenant.as_str(), &stream.to_string())?)
+            }
+        };
+        if actual != expected {
+            return Ok(Some(Conflict { condition: condition.clone(), expected, actual }));
+        }
+    }
+    Ok(None)
+}
