@@ -1,0 +1,167 @@
+//! The value of a record: JSON of its own, or the digest of a blob that holds it.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
+
+use super::error::{MemoryError, shown};
+
+/// The largest value that is kept in the event itself.
+pub const VALUE_INLINE_MAX_BYTES: usize = 48 << 10;
+/// The most text of a blob that search reads.
+pub const VALUE_TEXT_MAX_BYTES: usize = 16 << 10;
+/// How deep arrays and objects may nest.
+const DEPTH_MAX: usize = 64;
+
+/// Where a value is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ValueRef {
+    /// Here.
+    Inline(JsonText),
+    /// In the blobs.
+    Blob(Blob),
+}
+
+impl ValueRef {
+    /// The size of the JSON, wherever it is.
+    pub fn size_bytes(&self) -> u64 {
+        match self {
+            Self::Inline(json) => u64::try_from(json.as_str().len()).unwrap_or(u64::MAX),
+            Self::Blob(blob) => blob.size_bytes,
+        }
+    }
+}
+
+/// A value that is kept under its digest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Blob {
+    /// Of the JSON's bytes.
+    pub digest: BlobDigest,
+    /// How many there are.
+    pub size_bytes: u64,
+    /// The words by which search finds it: at most [`VALUE_TEXT_MAX_BYTES`], chosen by
+    /// whoever wrote the blob, since a view reads no blobs.
+    #[serde(default, deserialize_with = "blob_text")]
+    pub text: String,
+}
+
+/// The digest of a blob, in 64 lower-case hexadecimal digits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String")]
+pub struct BlobDigest(String);
+
+impl BlobDigest {
+    /// The digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for BlobDigest {
+    type Error = MemoryError;
+
+    fn try_from(text: String) -> Result<Self, MemoryError> {
+        let digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        if text.len() == 64 && text.bytes().all(digit) {
+            return Ok(Self(text));
+        }
+        Err(MemoryError::Digest { text: shown(&text, 80) })
+    }
+}
+
+/// JSON as it was written, byte for byte: at most [`VALUE_INLINE_MAX_BYTES`], nested at most
+/// 64 deep.
+#[derive(Clone, Debug)]
+pub struct JsonText(Box<RawValue>);
+
+impl JsonText {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// [`MemoryError::ValueTooLarge`], [`MemoryError::NotJson`], [`MemoryError::TooDeep`].
+    pub fn parse(text: impl Into<String>) -> Result<Self, MemoryError> {
+        let text = text.into();
+        // Before parsing: work on what a guest sends is bounded first.
+        check_size(&text)?;
+        let raw = RawValue::from_string(text)
+            .map_err(|error| MemoryError::NotJson { message: error.to_string() })?;
+        raw.try_into()
+    }
+
+    /// The JSON.
+    pub fn as_str(&self) -> &str {
+        self.0.get()
+    }
+}
+
+impl TryFrom<Box<RawValue>> for JsonText {
+    type Error = MemoryError;
+
+    fn try_from(raw: Box<RawValue>) -> Result<Self, MemoryError> {
+        check_size(raw.get())?;
+        if depth(raw.get()) > DEPTH_MAX {
+            return Err(MemoryError::TooDeep { max: DEPTH_MAX });
+        }
+        // A lone surrogate is let through by the parser of raw values alone.
+        serde_json::from_str::<serde_json::Value>(raw.get())
+            .map_err(|error| MemoryError::NotJson { message: error.to_string() })?;
+        Ok(Self(raw))
+    }
+}
+
+impl PartialEq for JsonText {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for JsonText {}
+
+impl Serialize for JsonText {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for JsonText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = Box::<RawValue>::deserialize(deserializer)?;
+        raw.try_into().map_err(serde::de::Error::custom)
+    }
+}
+
+fn check_size(text: &str) -> Result<(), MemoryError> {
+    if text.len() <= VALUE_INLINE_MAX_BYTES {
+        return Ok(());
+    }
+    Err(MemoryError::ValueTooLarge { bytes: text.len(), max_bytes: VALUE_INLINE_MAX_BYTES })
+}
+
+/// How deep valid JSON nests.
+fn depth(json: &str) -> usize {
+    let (mut depth, mut deepest, mut in_string, mut escaped) = (0_usize, 0, false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+fn blob_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text.len() > VALUE_TEXT_MAX_BYTES {
+        let (bytes, max_bytes) = (text.len(), VALUE_TEXT_MAX_BYTES);
+        return Err(serde::de::Error::custom(MemoryError::TextTooLarge { bytes, max_bytes }));
+    }
+    Ok(text)
+}
