@@ -17,7 +17,7 @@ pub use error::MemoryError;
 pub use name::{Conversation, Key, ModelName, Namespace, Predicate, Tag, VariableName};
 pub use origin::Origin;
 pub use value::{
-    Blob, BlobDigest, JsonText, VALUE_INLINE_MAX_BYTES, VALUE_TEXT_MAX_BYTES, ValueRef,
+    Blob, BlobDigest, JsonText, JsonType, VALUE_INLINE_MAX_BYTES, VALUE_TEXT_MAX_BYTES, ValueRef,
 };
 
 /// The most tags of a record.

@@ -14,6 +14,7 @@ mod queue;
 mod table;
 #[cfg(test)]
 mod tests;
+pub mod views;
 mod writer;
 
 pub use error::{AppendError, CorruptError, OpenError, ReadError};

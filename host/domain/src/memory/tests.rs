@@ -31,7 +31,7 @@ fn what_is_out_of_bounds_is_refused_with_the_thing_and_the_limit() {
     let deep = format!(r#"{{"inline":{}{}}}"#, "[".repeat(65), "]".repeat(65));
     let tags: Vec<String> = (0..17).map(|n| format!("\"{n}\"")).collect();
     let tags = format!("[{}]", tags.join(","));
-    let digest = r#"{"blob":{"digest":"AB","size_bytes":1}}"#.to_owned();
+    let digest = r#"{"blob":{"digest":"AB","size_bytes":1,"json_type":"array"}}"#.to_owned();
     let vector = r#"{"model":"m","vector":"AAAAAA=="}"#;
     let not_finite = r#"{"model":"m","vector":"AADAfw=="}"#;
     for (field, value, expected) in [

@@ -23,6 +23,14 @@ pub enum ValueRef {
 }
 
 impl ValueRef {
+    /// What the value is.
+    pub fn json_type(&self) -> JsonType {
+        match self {
+            Self::Inline(json) => json.json_type(),
+            Self::Blob(blob) => blob.json_type,
+        }
+    }
+
     /// The size of the JSON, wherever it is.
     pub fn size_bytes(&self) -> u64 {
         match self {
@@ -40,10 +48,43 @@ pub struct Blob {
     pub digest: BlobDigest,
     /// How many there are.
     pub size_bytes: u64,
+    /// What the value is.
+    pub json_type: JsonType,
     /// The words by which search finds it: at most [`VALUE_TEXT_MAX_BYTES`], chosen by
     /// whoever wrote the blob, since a view reads no blobs.
     #[serde(default, deserialize_with = "blob_text")]
     pub text: String,
+}
+
+/// The kind of a JSON value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum JsonType {
+    Object,
+    Array,
+    String,
+    Number,
+    Boolean,
+    Null,
+}
+
+impl JsonType {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Object, Self::Array, Self::String, Self::Number, Self::Boolean, Self::Null];
+
+    /// `object`, `array`, `string`, `number`, `boolean` or `null`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Object => "object",
+            Self::Array => "array",
+            Self::String => "string",
+            Self::Number => "number",
+            Self::Boolean => "boolean",
+            Self::Null => "null",
+        }
+    }
 }
 
 /// The digest of a blob, in 64 lower-case hexadecimal digits.
@@ -72,73 +113,68 @@ impl TryFrom<String> for BlobDigest {
 
 /// JSON as it was written, byte for byte: at most [`VALUE_INLINE_MAX_BYTES`], nested at most
 /// 64 deep.
-#[derive(Clone, Debug)]
-pub struct JsonText(Box<RawValue>);
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JsonText(Box<str>);
 
 impl JsonText {
     /// Reads it.
     ///
     /// # Errors
-    /// [`MemoryError::ValueTooLarge`], [`MemoryError::NotJson`], [`MemoryError::TooDeep`].
-    pub fn parse(text: impl Into<String>) -> Result<Self, MemoryError> {
+    /// [`MemoryError::ValueTooLarge`], [`MemoryError::TooDeep`], [`MemoryError::NotJson`].
+    pub fn parse(text: impl Into<Box<str>>) -> Result<Self, MemoryError> {
         let text = text.into();
-        // Before parsing: work on what a guest sends is bounded first.
-        check_size(&text)?;
-        let raw = RawValue::from_string(text)
+        // Size and depth first: work on what a guest sends is bounded before it is done.
+        if text.len() > VALUE_INLINE_MAX_BYTES {
+            let (bytes, max_bytes) = (text.len(), VALUE_INLINE_MAX_BYTES);
+            return Err(MemoryError::ValueTooLarge { bytes, max_bytes });
+        }
+        if depth(&text) > DEPTH_MAX {
+            return Err(MemoryError::TooDeep { max: DEPTH_MAX });
+        }
+        // Into a value and not into a `RawValue`, which takes lone surrogates.
+        serde_json::from_str::<serde_json::Value>(&text)
             .map_err(|error| MemoryError::NotJson { message: error.to_string() })?;
-        raw.try_into()
+        Ok(Self(text))
+    }
+
+    /// What was read from a [`JsonText`] before, and is not checked again.
+    pub fn from_checked(text: impl Into<Box<str>>) -> Self {
+        Self(text.into())
     }
 
     /// The JSON.
     pub fn as_str(&self) -> &str {
-        self.0.get()
+        &self.0
     }
-}
 
-impl TryFrom<Box<RawValue>> for JsonText {
-    type Error = MemoryError;
-
-    fn try_from(raw: Box<RawValue>) -> Result<Self, MemoryError> {
-        check_size(raw.get())?;
-        if depth(raw.get()) > DEPTH_MAX {
-            return Err(MemoryError::TooDeep { max: DEPTH_MAX });
+    /// What it is.
+    pub fn json_type(&self) -> JsonType {
+        match self.0.trim_start().bytes().next() {
+            Some(b'{') => JsonType::Object,
+            Some(b'[') => JsonType::Array,
+            Some(b'"') => JsonType::String,
+            Some(b't' | b'f') => JsonType::Boolean,
+            Some(b'n') => JsonType::Null,
+            _ => JsonType::Number,
         }
-        // A lone surrogate is let through by the parser of raw values alone.
-        serde_json::from_str::<serde_json::Value>(raw.get())
-            .map_err(|error| MemoryError::NotJson { message: error.to_string() })?;
-        Ok(Self(raw))
     }
 }
-
-impl PartialEq for JsonText {
-    fn eq(&self, other: &Self) -> bool {
-        self.as_str() == other.as_str()
-    }
-}
-
-impl Eq for JsonText {}
 
 impl Serialize for JsonText {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(serializer)
+        let raw: &RawValue = serde_json::from_str(&self.0).map_err(serde::ser::Error::custom)?;
+        raw.serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for JsonText {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = Box::<RawValue>::deserialize(deserializer)?;
-        raw.try_into().map_err(serde::de::Error::custom)
+        Self::parse(Box::<str>::from(raw)).map_err(serde::de::Error::custom)
     }
 }
 
-fn check_size(text: &str) -> Result<(), MemoryError> {
-    if text.len() <= VALUE_INLINE_MAX_BYTES {
-        return Ok(());
-    }
-    Err(MemoryError::ValueTooLarge { bytes: text.len(), max_bytes: VALUE_INLINE_MAX_BYTES })
-}
-
-/// How deep valid JSON nests.
+/// How deep JSON nests, at least where it is valid.
 fn depth(json: &str) -> usize {
     let (mut depth, mut deepest, mut in_string, mut escaped) = (0_usize, 0, false, false);
     for byte in json.bytes() {
