@@ -3,13 +3,15 @@
 //! One table, whose keys start with a letter for what the row is:
 //!
 //! ```text
-//! m                                     -> last event applied: u64 | namespaces so far: u32
+//! m                                     -> last event applied, namespaces and models so far
+//! e model                               -> its number
 //! n tenant namespace                    -> Space: its number, counts and bytes
 //! h space key                           -> Head: the latest version and what it weighs
 //! r space key 0 version                 -> Record
 //! x expires_at space key 0 version      -> tenant | namespace
 //! f space subject 0 predicate 0 object  -> when and by whom it was related
 //! b space object 0 predicate 0 subject  -> the same, for the way back
+//! d g k p t v                           -> the index; see `search/documents.rs`
 //! ```
 //!
 //! Deliberately absent: grants, quotas and clocks. The invariants: no row is reached but
@@ -21,6 +23,7 @@ mod graph;
 mod head;
 mod reader;
 mod record;
+mod search;
 mod space;
 mod write;
 
@@ -30,6 +33,7 @@ pub use cache::{CacheStats, ReadCache};
 pub use graph::{PATH_READS_MAX, PATH_RELATIONS_MAX, PATHS_MAX, Paths};
 pub use reader::{Due, Keys, MemoryReader};
 pub use record::{Entry, State, Version};
+pub use search::{Found, HITS_MAX, Hit, Method, QUERY_WORDS_MAX, Query, SNIPPET_MAX, Snippet};
 pub use space::Usage;
 
 pub(crate) use cache::Touched;

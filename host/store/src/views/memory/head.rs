@@ -19,6 +19,10 @@ pub(super) struct Live {
     /// 0 for never.
     pub(super) expires_at_unix_ms: u64,
     pub(super) bytes: u64,
+    /// Its number in the index.
+    pub(super) doc: u32,
+    /// The number of its vector's model; 0 for no vector.
+    pub(super) model: u32,
 }
 
 impl Head {
@@ -41,6 +45,8 @@ impl Head {
         if let Some(live) = self.live {
             row.extend_from_slice(&live.expires_at_unix_ms.to_le_bytes());
             row.extend_from_slice(&live.bytes.to_le_bytes());
+            row.extend_from_slice(&live.doc.to_le_bytes());
+            row.extend_from_slice(&live.model.to_le_bytes());
         }
         rows.insert(&*row_key(space, key), &*row).map(drop).map_err(storage)
     }
@@ -51,7 +57,12 @@ impl Head {
         if fields.0.is_empty() {
             return Some(Self { latest, live: None });
         }
-        let live = Live { expires_at_unix_ms: fields.u64()?, bytes: fields.u64()? };
+        let live = Live {
+            expires_at_unix_ms: fields.u64()?,
+            bytes: fields.u64()?,
+            doc: fields.u32()?,
+            model: fields.u32()?,
+        };
         Some(Self { latest, live: Some(live) })
     }
 

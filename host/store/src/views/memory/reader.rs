@@ -10,6 +10,7 @@ use super::cache::{Place, ReadCache, Sight};
 use super::graph::{self, Paths};
 use super::head::{Head, is_past};
 use super::record::{Version, versions_prefix};
+use super::search::{self, Found, Method, Query};
 use super::space::{Space, Usage, applied, prefix};
 use super::{MALFORMED, TABLE, generation};
 
@@ -201,6 +202,17 @@ impl<'c> MemoryReader<'c> {
         let none = Paths { paths: Vec::new(), complete: true };
         let Some((rows, space)) = self.space(namespace)? else { return Ok(none) };
         graph::paths(rows, space.id, from, to)
+    }
+
+    /// The records that match a query best.
+    ///
+    /// # Errors
+    /// See [`MemoryReader`].
+    pub fn search(&self, namespace: &str, query: &Query<'_>) -> Result<Found, ViewError> {
+        let Some((rows, space)) = self.space(namespace)? else {
+            return Ok(Found { hits: Vec::new(), method: Method::Lexical });
+        };
+        search::search(rows, &space, query, self.now_unix_ms)
     }
 
     /// What the namespace amounts to.

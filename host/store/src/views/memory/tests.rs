@@ -1,7 +1,9 @@
 //! Memory held to a plain model of it, and the rules that no model shows.
 
+mod measure;
 mod model;
 mod properties;
+mod search;
 
 use redb::backends::InMemoryBackend;
 use redb::{Database, ReadableDatabase as _};

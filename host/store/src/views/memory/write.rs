@@ -1,14 +1,15 @@
 //! What events do to records.
 
-use foreshore_domain::memory::{MemoryDeleted, MemoryExpired, MemoryPut};
+use foreshore_domain::memory::{Embedding, MemoryDeleted, MemoryExpired, MemoryPut};
 
 use super::super::codec::{Rows, put_part, wide};
 use super::super::{EventRef, Receipt, ViewError, storage};
-use super::VERSIONS_KEPT;
 use super::cache::Touched;
 use super::head::{Head, Live, is_past};
 use super::record::{Entry, State, Version, row_key};
-use super::space::Space;
+use super::search::{self, Document, Vector};
+use super::space::{Space, model_or_create};
+use super::{MALFORMED, VERSIONS_KEPT};
 
 pub(super) fn put(
     rows: &mut Rows<'_>,
@@ -16,7 +17,8 @@ pub(super) fn put(
     put: &MemoryPut,
 ) -> Result<Receipt, ViewError> {
     let mut keep = Keep::open(rows, event, put.namespace.as_str(), put.key.as_str())?;
-    keep.take_latest_away();
+    keep.take_latest_away()?;
+    let vector = keep.vector(put.embedding.as_ref())?;
     let entry = Entry {
         value: put.value.clone(),
         tags: put.tags.clone(),
@@ -24,7 +26,7 @@ pub(super) fn put(
         origin: put.origin.clone(),
         expires_at_unix_ms: put.ttl_s.map(|ttl| ttl.expires_at_unix_ms(event.at_unix_ms)),
     };
-    keep.add_version(State::Written(entry))?;
+    keep.add_version(State::Written(entry), vector)?;
     keep.close()
 }
 
@@ -37,8 +39,8 @@ pub(super) fn delete(
     if keep.head.live.is_none() {
         return Ok(keep.unchanged());
     }
-    keep.take_latest_away();
-    keep.add_version(State::Deleted { origin: deleted.origin.clone() })?;
+    keep.take_latest_away()?;
+    keep.add_version(State::Deleted { origin: deleted.origin.clone() }, None)?;
     keep.close()
 }
 
@@ -55,8 +57,8 @@ pub(super) fn expire(
         return Ok(keep.unchanged());
     }
     if keep.head.live.is_some() && keep.head.latest == expired.version {
-        keep.take_latest_away();
-        keep.add_version(State::Expired)?;
+        keep.take_latest_away()?;
+        keep.add_version(State::Expired, None)?;
     }
     keep.remove_version(expired.version)?;
     keep.close()
@@ -84,14 +86,26 @@ impl<'e, 'r, 't> Keep<'e, 'r, 't> {
         Ok(Self { rows, event, namespace, key, space, head })
     }
 
-    fn take_latest_away(&mut self) {
-        if let Some(live) = self.head.live.take() {
-            self.space.usage.entries -= 1;
-            self.space.usage.bytes -= live.bytes;
-        }
+    fn take_latest_away(&mut self) -> Result<(), ViewError> {
+        let Some(live) = self.head.live.take() else { return Ok(()) };
+        self.space.usage.entries -= 1;
+        self.space.usage.bytes -= live.bytes;
+        let space = self.space.id;
+        let version = Version::load(self.rows, space, self.key, self.head.latest)?;
+        let version = version.ok_or(MALFORMED)?;
+        let vector = (live.model != 0).then(|| Vector { model: live.model, bytes: Vec::new() });
+        let document = Document { key: self.key, version: &version, vector };
+        search::remove(self.rows, &mut self.space, live.doc, &document)
     }
 
-    fn add_version(&mut self, state: State) -> Result<(), ViewError> {
+    fn vector(&mut self, embedding: Option<&Embedding>) -> Result<Option<Vector>, ViewError> {
+        let Some(embedding) = embedding else { return Ok(None) };
+        let model = model_or_create(self.rows, embedding.model().as_str())?;
+        let bytes = embedding.vector().iter().flat_map(|number| number.to_le_bytes()).collect();
+        Ok(Some(Vector { model, bytes }))
+    }
+
+    fn add_version(&mut self, state: State, vector: Option<Vector>) -> Result<(), ViewError> {
         let version = Version {
             version: self.head.latest + 1,
             seq: self.event.seq,
@@ -102,7 +116,10 @@ impl<'e, 'r, 't> Keep<'e, 'r, 't> {
         let expires_at_unix_ms = version.expires_at_unix_ms();
         self.head.latest = version.version;
         if version.entry().is_some() {
-            self.head.live = Some(Live { expires_at_unix_ms, bytes });
+            let model = vector.as_ref().map_or(0, |vector| vector.model);
+            let document = Document { key: self.key, version: &version, vector };
+            let doc = search::add(self.rows, &mut self.space, &document)?;
+            self.head.live = Some(Live { expires_at_unix_ms, bytes, doc, model });
             self.space.usage.entries += 1;
             self.space.usage.bytes += bytes;
         }
