@@ -33,7 +33,9 @@ pub use cache::{CacheStats, ReadCache};
 pub use graph::{PATH_READS_MAX, PATH_RELATIONS_MAX, PATHS_MAX, Paths};
 pub use reader::{Due, Keys, MemoryReader};
 pub use record::{Entry, State, Version};
-pub use search::{Found, HITS_MAX, Hit, Method, QUERY_WORDS_MAX, Query, SNIPPET_MAX, Snippet};
+pub use search::{
+    Found, HITS_MAX, Hit, Method, QUERY_WORDS_MAX, Query, SNIPPET_MAX, Snippet, VectorCache,
+};
 pub use space::Usage;
 
 pub(crate) use cache::Touched;

@@ -87,7 +87,7 @@ pub(super) struct Place<'a> {
 }
 
 /// What a reader saw.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(super) struct Sight {
     /// The last event applied.
     pub(super) seq: u64,
@@ -105,6 +105,36 @@ impl ReadCache {
             notes: (0..NOTES).map(|_| AtomicU64::new(0)).collect(),
             held: Mutex::default(),
         }
+    }
+
+    /// The latest version of a record, without a transaction, if it is known: what
+    /// [`super::MemoryReader::get`] would say now. `None` says nothing; ask a reader, which
+    /// then keeps what it finds.
+    pub fn latest(
+        &self,
+        tenant: &str,
+        namespace: &str,
+        key: &str,
+        now_unix_ms: u64,
+    ) -> Option<Arc<Version>> {
+        let at = Place { tenant, namespace, key };
+        let note = self.note(at);
+        let mut held = self.held();
+        let cached = held.entries.get_mut(&*name(at)).filter(|cached| cached.as_of_seq >= note)?;
+        cached.used = true;
+        let version = cached.version.clone();
+        drop(held);
+        if is_past(version.expires_at_unix_ms(), now_unix_ms) {
+            return None;
+        }
+        self.hits.fetch_add(1, Ordering::Relaxed);
+        Some(version)
+    }
+
+    /// Forgets everything; to be called when the view is cleared.
+    pub(crate) fn clear(&self) {
+        let mut held = self.held();
+        *held = Held { generation: held.generation, ..Held::default() };
     }
 
     /// How it does.

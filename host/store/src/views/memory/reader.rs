@@ -10,7 +10,7 @@ use super::cache::{Place, ReadCache, Sight};
 use super::graph::{self, Paths};
 use super::head::{Head, is_past};
 use super::record::{Version, versions_prefix};
-use super::search::{self, Found, Method, Query};
+use super::search::{self, Found, Method, Query, VectorCache};
 use super::space::{Space, Usage, applied, prefix};
 use super::{MALFORMED, TABLE, generation};
 
@@ -23,7 +23,9 @@ pub struct MemoryReader<'c> {
     rows: Option<ReadRows>,
     tenant: String,
     now_unix_ms: u64,
-    cache: Option<(&'c ReadCache, Sight)>,
+    sight: Sight,
+    cache: Option<&'c ReadCache>,
+    vectors: Option<&'c VectorCache>,
 }
 
 /// A page of keys.
@@ -55,17 +57,25 @@ impl<'c> MemoryReader<'c> {
         now_unix_ms: u64,
     ) -> Result<Self, ViewError> {
         let rows = codec::open(transaction, TABLE)?;
-        Ok(Self { rows, tenant: tenant.to_owned(), now_unix_ms, cache: None })
+        let tenant = tenant.to_owned();
+        let sight = Sight::default();
+        Ok(Self { rows, tenant, now_unix_ms, sight, cache: None, vectors: None })
     }
 
-    /// The same, and [`MemoryReader::get`] asks `cache` first.
+    /// The same, with what was read before: [`MemoryReader::get`] asks `cache` first, and
+    /// [`MemoryReader::search`] keeps vectors in `vectors`.
     ///
     /// # Errors
     /// [`ViewError::Storage`], [`ViewError::Malformed`].
-    pub fn with_cache(mut self, cache: &'c ReadCache) -> Result<Self, ViewError> {
+    pub fn with_caches(
+        mut self,
+        cache: &'c ReadCache,
+        vectors: &'c VectorCache,
+    ) -> Result<Self, ViewError> {
         if let Some(rows) = &self.rows {
-            let sight = Sight { seq: applied(rows)?, generation: generation(rows)? };
-            self.cache = Some((cache, sight));
+            self.sight = Sight { seq: applied(rows)?, generation: generation(rows)? };
+            self.cache = Some(cache);
+            self.vectors = Some(vectors);
         }
         Ok(self)
     }
@@ -76,8 +86,8 @@ impl<'c> MemoryReader<'c> {
     /// See [`MemoryReader`].
     pub fn get(&self, namespace: &str, key: &str) -> Result<Option<Arc<Version>>, ViewError> {
         let at = Place { tenant: &self.tenant, namespace, key };
-        if let Some((cache, sight)) = self.cache
-            && let Some(version) = cache.get(at, sight, self.now_unix_ms)
+        if let Some(cache) = self.cache
+            && let Some(version) = cache.get(at, self.sight, self.now_unix_ms)
         {
             return Ok(Some(version));
         }
@@ -88,8 +98,8 @@ impl<'c> MemoryReader<'c> {
         };
         let version = Version::load(rows, space.id, key, head.latest)?.ok_or(MALFORMED)?;
         let version = Arc::new(version);
-        if let Some((cache, sight)) = self.cache {
-            cache.keep(at, sight, &version);
+        if let Some(cache) = self.cache {
+            cache.keep(at, self.sight, &version);
         }
         Ok(Some(version))
     }
@@ -212,7 +222,8 @@ impl<'c> MemoryReader<'c> {
         let Some((rows, space)) = self.space(namespace)? else {
             return Ok(Found { hits: Vec::new(), method: Method::Lexical });
         };
-        search::search(rows, &space, query, self.now_unix_ms)
+        let cache = self.vectors.map(|vectors| (vectors, self.sight));
+        search::search(rows, &space, query, self.now_unix_ms, cache)
     }
 
     /// What the namespace amounts to.

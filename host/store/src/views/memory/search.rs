@@ -5,20 +5,26 @@
 
 mod documents;
 mod lexical;
+mod matrix;
 mod postings;
 mod rank;
 mod snippet;
+mod vectors;
 mod words;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use foreshore_domain::memory::Embedding;
+
 pub(super) use documents::{Document, Totals, Vector, add, remove};
+pub use matrix::VectorCache;
 pub use snippet::{SNIPPET_MAX, Snippet};
 
 use super::super::ViewError;
 use super::super::codec::Readable;
 use super::MALFORMED;
+use super::cache::Sight;
 use super::record::Version;
 use super::space::Space;
 use lexical::Docs;
@@ -28,6 +34,8 @@ use rank::{Gate, Ranked};
 pub const HITS_MAX: usize = 100;
 /// The most different words of a query that count.
 pub const QUERY_WORDS_MAX: usize = 32;
+/// How far down each method's list is fused.
+const FUSED_MAX: usize = 200;
 /// The longest text of a query that is read, in bytes.
 const QUERY_TEXT_MAX: usize = 4 << 10;
 
@@ -37,6 +45,9 @@ pub struct Query<'a> {
     /// Words, any of which a hit has; the first [`QUERY_WORDS_MAX`] different ones count. With
     /// no word in it, what the filters let through is ranked by importance and recency alone.
     pub text: &'a str,
+    /// What the text means to a model, if one could be asked: records that have a vector of
+    /// the same model are found by it as well.
+    pub embedding: Option<&'a Embedding>,
     /// A hit has all of them.
     pub tags: &'a [&'a str],
     /// A hit was written then or later, in milliseconds since 1970.
@@ -57,7 +68,7 @@ pub struct Found {
 /// How hits were found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
-    /// By words alone.
+    /// By words alone: the query has no vector, or no record one of its model.
     Lexical,
     /// By words and vectors.
     Hybrid,
@@ -81,6 +92,7 @@ pub(super) fn search(
     space: &Space,
     query: &Query<'_>,
     now_unix_ms: u64,
+    cache: Option<(&VectorCache, Sight)>,
 ) -> Result<Found, ViewError> {
     let docs = Docs::load(rows, space)?;
     let words = query_words(query.text);
@@ -88,16 +100,28 @@ pub(super) fn search(
     let since_unix_ms = query.since_unix_ms.unwrap_or(0);
     let gate = Gate { now_unix_ms, since_unix_ms, tagged };
     let limit = query.limit.min(HITS_MAX);
-    let scores = if words.is_empty() {
-        vec![1.0; docs.rows.len()]
-    } else {
-        let terms: Vec<Vec<u8>> = words.iter().map(|word| words::word_term(word)).collect();
-        lexical::scores(rows, space, &docs, &terms)?
+    let by_words = |limit| -> Result<Vec<Ranked>, ViewError> {
+        let scores = if words.is_empty() {
+            vec![1.0; docs.rows.len()]
+        } else {
+            let terms: Vec<Vec<u8>> = words.iter().map(|word| words::word_term(word)).collect();
+            lexical::scores(rows, space, &docs, &terms)?
+        };
+        Ok(rank::best(&docs, &scores, &gate, limit))
     };
-    let best = rank::best(&docs, &scores, &gate, limit);
+    let by_meaning = match query.embedding {
+        Some(query) => vectors::best(rows, space, &docs, &gate, query, cache, FUSED_MAX)?,
+        None => None,
+    };
+    let (best, method) = match by_meaning {
+        None => (by_words(limit)?, Method::Lexical),
+        // Without words the weight alone says nothing beside a meaning.
+        Some(list) if words.is_empty() => (rank::fuse([Vec::new(), list], limit), Method::Hybrid),
+        Some(list) => (rank::fuse([by_words(FUSED_MAX)?, list], limit), Method::Hybrid),
+    };
     let hits: Result<Vec<Hit>, ViewError> =
         best.into_iter().map(|ranked| hit(rows, space.id, ranked, &words)).collect();
-    Ok(Found { hits: hits?, method: Method::Lexical })
+    Ok(Found { hits: hits?, method })
 }
 
 fn query_words(text: &str) -> BTreeSet<String> {

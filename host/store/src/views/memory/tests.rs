@@ -1,5 +1,6 @@
 //! Memory held to a plain model of it, and the rules that no model shows.
 
+mod meaning;
 mod measure;
 mod model;
 mod properties;
@@ -263,10 +264,10 @@ fn a_search_for_paths_reads_so_much_and_no_more() {
 #[test]
 fn a_cached_record_is_given_again_until_an_event_touches_it() {
     let mut fixture = Fixture::new();
-    let cache = ReadCache::new(1 << 20);
+    let (cache, vectors) = (ReadCache::new(1 << 20), VectorCache::new(0));
     fixture.put(1, "k", r#""value":{"inline":1},"ttl_s":10"#);
     let read = |fixture: &Fixture, now| {
-        let reader = fixture.reader("t", now).with_cache(&cache).expect("readable");
+        let reader = fixture.reader("t", now).with_caches(&cache, &vectors).expect("readable");
         value(&reader, "k")
     };
     assert_eq!(read(&fixture, 2).as_deref(), Some("1"));
@@ -275,19 +276,23 @@ fn a_cached_record_is_given_again_until_an_event_touches_it() {
     // Time hides it, in the cache as in the table.
     assert_eq!(read(&fixture, 10_001), None);
 
-    let before = fixture.reader("t", 2).with_cache(&cache).expect("readable");
+    let before = fixture.reader("t", 2).with_caches(&cache, &vectors).expect("readable");
     let receipt = fixture.apply(
         3,
         "t",
         kind::PUT,
         r#"{"namespace":"n","key":"k","origin":"person","value":{"inline":2}}"#,
     );
+    assert!(cache.latest("t", "n", "k", 4).is_some());
     cache.changed(receipt.touched.expect("a key"), fixture.seq);
+    assert!(cache.latest("t", "n", "k", 4).is_none());
     // A reader of the moment before sees what was there, and leaves no trace of it.
     assert_eq!(value(&before, "k").as_deref(), Some("1"));
     assert_eq!(read(&fixture, 4).as_deref(), Some("2"));
     assert_eq!(read(&fixture, 4).as_deref(), Some("2"));
     assert_eq!(value(&before, "k").as_deref(), Some("1"));
+    assert_eq!(cache.latest("t", "n", "k", 4).map(|version| json(&version)).as_deref(), Some("2"));
+    assert!(cache.latest("u", "n", "k", 4).is_none());
     let transaction = fixture.database.begin_write().expect("a transaction");
     clear(&transaction).expect("cleared");
     transaction.commit().expect("commits");
@@ -297,12 +302,12 @@ fn a_cached_record_is_given_again_until_an_event_touches_it() {
 #[test]
 fn the_cache_stays_within_its_bytes() {
     let mut fixture = Fixture::new();
-    let cache = ReadCache::new(100 << 10);
+    let (cache, vectors) = (ReadCache::new(100 << 10), VectorCache::new(0));
     let long = "x".repeat(4_000);
     for n in 0..100 {
         fixture.put(1, &n.to_string(), &format!(r#""value":{{"inline":"{long}"}}"#));
     }
-    let reader = fixture.reader("t", 2).with_cache(&cache).expect("readable");
+    let reader = fixture.reader("t", 2).with_caches(&cache, &vectors).expect("readable");
     for _ in 0..3 {
         for n in 0..100 {
             assert!(value(&reader, &n.to_string()).is_some());

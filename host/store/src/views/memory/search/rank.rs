@@ -7,10 +7,11 @@
 //! ```
 //!
 //! so a record that matters and is new counts for 1.44 times one that is neither: enough to
-//! order near equals, too little to bring up what does not match.
+//! order near equals, too little to bring up what does not match. Fused lists are fused by
+//! rank, after that.
 
 use std::cmp::{Ordering, Reverse};
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 
 use super::super::super::codec::narrow;
 use super::super::head::is_past;
@@ -20,8 +21,8 @@ use super::lexical::Docs;
 const IMPORTANCE_SHARE: f32 = 0.2;
 const RECENCY_SHARE: f32 = 0.2;
 const HALF_LIFE_MINUTES: f64 = 30.0 * 24.0 * 60.0;
-/// The most a weight can be.
-const WEIGHT_MAX: f32 = (1.0 + IMPORTANCE_SHARE) * (1.0 + RECENCY_SHARE);
+/// What a rank counts for where lists are fused.
+const RANK_OFFSET: f32 = 60.0;
 
 /// Which documents may be hits, and what they weigh.
 pub(super) struct Gate {
@@ -32,6 +33,9 @@ pub(super) struct Gate {
 }
 
 impl Gate {
+    /// The most a weight can be.
+    pub(super) const WEIGHT_MAX: f32 = (1.0 + IMPORTANCE_SHARE) * (1.0 + RECENCY_SHARE);
+
     pub(super) fn lets_through(&self, at: usize, row: &DocRow) -> bool {
         row.is_live()
             && !is_past(row.expires_at_unix_ms, self.now_unix_ms)
@@ -68,21 +72,69 @@ impl PartialOrd for Ranked {
     }
 }
 
+/// The best of what is pushed.
+pub(super) struct Best {
+    limit: usize,
+    heap: BinaryHeap<Reverse<Ranked>>,
+}
+
+impl Best {
+    pub(super) fn new(limit: usize) -> Self {
+        Self { limit, heap: BinaryHeap::with_capacity(limit + 1) }
+    }
+
+    pub(super) fn push(&mut self, ranked: Ranked) {
+        self.heap.push(Reverse(ranked));
+        if self.heap.len() > self.limit {
+            self.heap.pop();
+        }
+    }
+
+    /// What a score must reach to be among them.
+    pub(super) fn least(&self) -> f32 {
+        match self.heap.peek() {
+            Some(ranked) if self.heap.len() >= self.limit => ranked.0.score,
+            _ => 0.0,
+        }
+    }
+
+    /// Best first.
+    pub(super) fn into_sorted(self) -> Vec<Ranked> {
+        self.heap.into_sorted_vec().into_iter().map(|ranked| ranked.0).collect()
+    }
+}
+
 /// The best `limit` of the documents whose score, by place, is above zero, best first.
 pub(super) fn best(docs: &Docs, scores: &[f32], gate: &Gate, limit: usize) -> Vec<Ranked> {
-    let mut heap: BinaryHeap<Reverse<Ranked>> = BinaryHeap::with_capacity(limit + 1);
-    let mut least = 0.0_f32;
+    let mut best = Best::new(limit);
     let places = docs.rows.iter().zip(&docs.numbers).zip(scores).enumerate();
     for (at, ((row, doc), score)) in places {
         // Most documents end here: no weight could bring them among the best.
-        if *score <= 0.0 || score * WEIGHT_MAX < least || !gate.lets_through(at, row) {
+        if *score <= 0.0 || score * Gate::WEIGHT_MAX < best.least() || !gate.lets_through(at, row) {
             continue;
         }
-        heap.push(Reverse(Ranked { score: score * gate.weight(row), doc: *doc }));
-        if heap.len() > limit {
-            heap.pop();
-            least = heap.peek().map_or(0.0, |ranked| ranked.0.score);
+        best.push(Ranked { score: score * gate.weight(row), doc: *doc });
+    }
+    best.into_sorted()
+}
+
+/// The best `limit` of several lists, by reciprocal rank fusion: a document's score is the sum
+/// of 1 / (60 + its rank), from 1, over the lists that have it.
+///
+/// Cormack, Clarke and Büttcher, "Reciprocal Rank Fusion outperforms Condorcet and individual
+/// Rank Learning Methods", SIGIR 2009.
+pub(super) fn fuse(lists: [Vec<Ranked>; 2], limit: usize) -> Vec<Ranked> {
+    let mut scores: BTreeMap<u32, f32> = BTreeMap::new();
+    for list in lists {
+        let mut rank = RANK_OFFSET;
+        for ranked in list {
+            rank += 1.0;
+            *scores.entry(ranked.doc).or_default() += 1.0 / rank;
         }
     }
-    heap.into_sorted_vec().into_iter().map(|ranked| ranked.0).collect()
+    let mut best = Best::new(limit);
+    for (doc, score) in scores {
+        best.push(Ranked { score, doc });
+    }
+    best.into_sorted()
 }

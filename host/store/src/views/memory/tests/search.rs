@@ -138,7 +138,13 @@ impl Churn {
                 let doc = &self.plain[key];
                 tags.iter().all(|tag| doc.tags.iter().any(|t| t == tag)) && doc.written >= since
             });
-            let query = Query { text: &text, tags, since_unix_ms: Some(since), limit: 20 };
+            let query = Query {
+                text: &text,
+                tags,
+                since_unix_ms: Some(since),
+                limit: 20,
+                ..Query::default()
+            };
             let found = reader.search("n", &query).expect("readable");
             assert_eq!(found.method, Method::Lexical);
             let mut best: Vec<f64> = scores.values().copied().collect();
