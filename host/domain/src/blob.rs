@@ -1,6 +1,6 @@
 //! The name of a blob: bytes too large for an event, stored once under their digest.
 //!
-//! An event that needs a blob names it in its payload, as a JSON string of exactly this form.
+//! An event that needs blobs names them in the list `blobs` of its payload.
 //! Deliberately absent: hashing, which is the store's.
 
 use std::fmt;

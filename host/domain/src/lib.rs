@@ -16,6 +16,8 @@ pub mod grant;
 pub mod http_rule;
 pub mod id;
 pub mod limits;
+pub mod memory;
 pub mod outcome;
 pub mod policy;
 pub mod ports;
+pub mod variables;

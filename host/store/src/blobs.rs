@@ -54,21 +54,21 @@ pub(crate) fn digest(bytes: &[u8]) -> BlobDigest {
     BlobDigest::from_bytes(blake3::hash(bytes).into())
 }
 
-/// The blobs that an event names, each once: every JSON string in its payload that is exactly a
-/// blob's name. Only kinds that may name blobs are looked at.
+/// The member of a payload that lists the blobs it names.
+#[derive(serde::Deserialize)]
+struct Names {
+    #[serde(default)]
+    blobs: BTreeSet<BlobDigest>,
+}
+
+/// The blobs that an event names, each once: the list `blobs` of its payload. Only kinds that
+/// may name blobs are looked at, and no other part of the payload: a text that merely looks
+/// like a blob's name is somebody's text.
 pub(crate) fn named(kind: &str, payload: &[u8]) -> BTreeSet<BlobDigest> {
-    let mut digests = BTreeSet::new();
     if !may_name(kind) {
-        return digests;
+        return BTreeSet::new();
     }
-    let quoted = BlobDigest::TEXT_BYTES + 2;
-    let prefix = b"\"blake3:";
-    for (at, _) in payload.windows(prefix.len()).enumerate().filter(|(_, w)| w == prefix) {
-        let text = payload.get(at..at + quoted).and_then(|text| std::str::from_utf8(text).ok());
-        let inner = text.and_then(|text| text.strip_prefix('"')?.strip_suffix('"'));
-        digests.extend(inner.and_then(BlobDigest::parse));
-    }
-    digests
+    serde_json::from_slice(payload).map_or_else(|_| BTreeSet::new(), |names: Names| names.blobs)
 }
 
 /// Whether events of a kind may name blobs.

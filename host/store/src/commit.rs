@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use foreshore_domain::blob::BlobDigest;
 use foreshore_domain::event::{NewEvent, Stream, Tenant};
+use foreshore_domain::memory::{Key, Namespace};
 
 use crate::blobs::{self, BLOB_MAX_BYTES, StoredBlob};
 use crate::error::AppendError;
@@ -71,6 +72,19 @@ pub enum Condition {
         /// The number that it is expected to end with.
         seq: u64,
     },
+    /// A record of memory stands at this version.
+    RecordVersion {
+        /// Whose.
+        tenant: Tenant,
+        /// Where.
+        namespace: Namespace,
+        /// Which.
+        key: Key,
+        /// The time by which it is there or has expired.
+        now_unix_ms: u64,
+        /// The version that it is expected to have; 0 for none.
+        version: u64,
+    },
 }
 
 /// A condition that did not hold.
@@ -78,7 +92,7 @@ pub enum Condition {
 pub struct Conflict {
     /// Which.
     pub condition: Condition,
-    /// What was expected: a stream's last number.
+    /// What was expected: a stream's last number, a record's version.
     pub expected: u64,
     /// What is.
     pub actual: u64,
@@ -128,9 +142,11 @@ impl Commit {
             return too_large(self.blob_bytes(), COMMIT_BLOB_BYTES_MAX);
         }
         for condition in &self.conditions {
-            let Condition::StreamAt { stream, .. } = condition;
-            if !stream.is_guarded() {
-                return Err(AppendError::Unguarded { stream: stream.to_string() });
+            match condition {
+                Condition::StreamAt { stream, .. } if !stream.is_guarded() => {
+                    return Err(AppendError::Unguarded { stream: stream.to_string() });
+                }
+                Condition::StreamAt { .. } | Condition::RecordVersion { .. } => {}
             }
         }
         if self.blobs.is_empty() {

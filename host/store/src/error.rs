@@ -153,6 +153,15 @@ impl std::fmt::Display for Conflict {
             Condition::StreamAt { stream, .. } => {
                 write!(f, "the stream \"{stream}\" ends at event {actual}, not at {expected}")
             }
+            Condition::RecordVersion { namespace, key, .. } if *actual == 0 => write!(
+                f,
+                "\"{}\" is not in namespace \"{}\", so it has no version {expected}",
+                key.as_str(),
+                namespace.as_str()
+            ),
+            Condition::RecordVersion { key, .. } => {
+                write!(f, "\"{}\" has version {actual}, not {expected}", key.as_str())
+            }
         }
     }
 }
@@ -170,6 +179,9 @@ pub enum ReadError {
     /// What is there is not what was written.
     #[error("the journal is corrupt: {0}")]
     Corrupt(#[from] CorruptError),
+    /// A view does not say what it should.
+    #[error(transparent)]
+    View(#[from] crate::views::ViewError),
     /// The journal was closed, or is being re-opened.
     #[error("the journal is not open")]
     NotOpen,

@@ -10,6 +10,7 @@ use foreshore_domain::event::NewEvent;
 use redb::WriteTransaction;
 
 use crate::blobs;
+use crate::caches::Caches;
 use crate::commit::{Committed, Condition, Conflict, Prepared};
 use crate::db::Db;
 use crate::error::AppendError;
@@ -59,13 +60,13 @@ impl Trouble {
 
 impl From<redb::Error> for Trouble {
     fn from(error: redb::Error) -> Self {
-        use std::io::ErrorKind::{QuotaExceeded, StorageFull};
-        let disk_full = matches!(
-            &error,
-            redb::Error::Io(error) if matches!(error.kind(), StorageFull | QuotaExceeded)
-        );
-        Self { message: error.to_string(), disk_full }
+        Self { message: error.to_string(), disk_full: is_disk_full(&error) }
     }
+}
+
+pub(crate) fn is_disk_full(error: &redb::Error) -> bool {
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    matches!(error, redb::Error::Io(error) if matches!(error.kind(), StorageFull | QuotaExceeded))
 }
 
 impl From<redb::Error> for Stop {
@@ -81,9 +82,10 @@ pub(crate) fn write(
     before: Tip,
     requests: &[Request],
     sealed: Option<u64>,
+    caches: &Caches,
 ) -> Result<Written, Stop> {
     let txn = db.begin_write()?;
-    let (fates, frame) = fill(&txn, before, requests)?;
+    let (fates, frame) = fill(&txn, before, requests, caches)?;
     if frame.is_empty() {
         txn.abort().map_err(redb::Error::from)?;
         return Ok(Written { fates, tip: before });
@@ -107,27 +109,28 @@ fn fill(
     txn: &WriteTransaction,
     before: Tip,
     requests: &[Request],
+    caches: &Caches,
 ) -> Result<(Vec<Fate>, FrameWriter), Stop> {
     let mut frame = FrameWriter::new(before.seq + 1, before.hash);
-    let mut views = Views::new(txn);
+    let mut group = Group { txn, views: Views::new(txn), caches };
     let mut fates = Vec::with_capacity(requests.len());
     for (index, request) in requests.iter().enumerate() {
         let refused = |error| Stop::Refused { index, error };
         let fate = match request {
             Request::Event(event) => {
-                let (seq, receipt) = push(txn, &mut frame, &mut views, event, &refused)?;
+                let (seq, receipt) = group.push(&mut frame, event, &refused)?;
                 // Nothing to say is the rule, and takes no memory.
-                let receipts = if receipt == Receipt::None { Vec::new() } else { vec![receipt] };
+                let receipts = if receipt == Receipt::NONE { Vec::new() } else { vec![receipt] };
                 Ok(Committed { first_seq: seq, last_seq: seq, receipts })
             }
-            Request::Entry(entry) => match conflict(&views, &entry.conditions)? {
+            Request::Entry(entry) => match group.conflict(&entry.conditions)? {
                 Some(conflict) => Err(AppendError::Conflict(Box::new(conflict))),
-                None => Ok(push_entry(txn, &mut frame, &mut views, entry, &refused)?),
+                None => Ok(group.push_entry(&mut frame, entry, &refused)?),
             },
         };
         fates.push(fate);
     }
-    let unneeded = views.finish()?;
+    let unneeded = group.views.finish()?;
     if !unneeded.is_empty() {
         let mut table = txn.open_table(blobs::BLOBS).map_err(redb::Error::from)?;
         for digest in unneeded {
@@ -137,60 +140,88 @@ fn fill(
     Ok((fates, frame))
 }
 
-fn push_entry(
-    txn: &WriteTransaction,
-    frame: &mut FrameWriter,
-    views: &mut Views<'_>,
-    entry: &Prepared,
-    refused: &impl Fn(AppendError) -> Stop,
-) -> Result<Committed, Stop> {
-    for blob in &entry.blobs {
-        blobs::put(txn, blob)?;
-    }
-    let first_seq = frame.next_seq();
-    let mut receipts = Vec::with_capacity(entry.events.len());
-    for event in &entry.events {
-        receipts.push(push(txn, frame, views, event, refused)?.1);
-    }
-    Ok(Committed { first_seq, last_seq: frame.last_seq(), receipts })
+/// What every entry of a transaction meets.
+struct Group<'t> {
+    txn: &'t WriteTransaction,
+    views: Views<'t>,
+    caches: &'t Caches,
 }
 
-/// Adds one event to the frame, and shows it to the views that it concerns.
-fn push(
-    txn: &WriteTransaction,
-    frame: &mut FrameWriter,
-    views: &mut Views<'_>,
-    event: &NewEvent,
-    refused: &impl Fn(AppendError) -> Stop,
-) -> Result<(u64, Receipt), Stop> {
-    let kind = event.kind.as_str();
-    for digest in blobs::named(kind, &event.payload) {
-        if !blobs::is_stored(txn, &digest)? {
-            return Err(refused(AppendError::BlobUnknown { digest }));
+impl Group<'_> {
+    fn push_entry(
+        &mut self,
+        frame: &mut FrameWriter,
+        entry: &Prepared,
+        refused: &impl Fn(AppendError) -> Stop,
+    ) -> Result<Committed, Stop> {
+        for blob in &entry.blobs {
+            blobs::put(self.txn, blob)?;
         }
+        let first_seq = frame.next_seq();
+        let mut receipts = Vec::with_capacity(entry.events.len());
+        for event in &entry.events {
+            receipts.push(self.push(frame, event, refused)?.1);
+        }
+        Ok(Committed { first_seq, last_seq: frame.last_seq(), receipts })
     }
-    let (seq, body) = frame.push(event);
-    if !Views::concerns(event.stream.is_guarded(), kind) {
-        return Ok((seq, Receipt::None));
-    }
-    match views.apply(&frame.event(seq, body)) {
-        Ok(receipt) => Ok((seq, receipt)),
-        Err(ViewError::Invalid { message }) => Err(refused(AppendError::Invalid { kind, message })),
-        Err(ViewError::Storage(error)) => Err((*error).into()),
-    }
-}
 
-/// The first condition that does not hold.
-fn conflict(views: &Views<'_>, conditions: &[Condition]) -> Result<Option<Conflict>, redb::Error> {
-    for condition in conditions {
-        let (expected, actual) = match condition {
-            Condition::StreamAt { tenant, stream, seq } => {
-                (*seq, views.stream_head(tenant.as_str(), &stream.to_string())?)
+    /// Adds one event to the frame, and shows it to the views that it concerns.
+    fn push(
+        &mut self,
+        frame: &mut FrameWriter,
+        event: &NewEvent,
+        refused: &impl Fn(AppendError) -> Stop,
+    ) -> Result<(u64, Receipt), Stop> {
+        let kind = event.kind.as_str();
+        for digest in blobs::named(kind, &event.payload) {
+            if !blobs::is_stored(self.txn, &digest)? {
+                return Err(refused(AppendError::BlobUnknown { digest }));
             }
-        };
-        if actual != expected {
-            return Ok(Some(Conflict { condition: condition.clone(), expected, actual }));
+        }
+        let (seq, body) = frame.push(event);
+        if !Views::concerns(event.stream.is_guarded(), kind) {
+            return Ok((seq, Receipt::NONE));
+        }
+        match self.views.apply(&frame.event(seq, body)) {
+            Ok(receipt) => {
+                // Before the commit: whoever sees the event must find the note of it.
+                if let Some(touched) = receipt.touched {
+                    self.caches.records.changed(touched, seq);
+                }
+                Ok((seq, receipt))
+            }
+            Err(ViewError::Storage { message, disk_full }) => {
+                Err(Stop::Storage(Trouble { message, disk_full }))
+            }
+            Err(error) => Err(refused(AppendError::Invalid { kind, message: error.to_string() })),
         }
     }
-    Ok(None)
+
+    /// The first condition that does not hold.
+    fn conflict(&self, conditions: &[Condition]) -> Result<Option<Conflict>, Stop> {
+        for condition in conditions {
+            let (expected, actual) = match condition {
+                Condition::StreamAt { tenant, stream, seq } => {
+                    (*seq, self.views.stream_head(tenant.as_str(), &stream.to_string())?)
+                }
+                Condition::RecordVersion { tenant, namespace, key, now_unix_ms, version } => {
+                    let (tenant, key) = (tenant.as_str(), key.as_str());
+                    let actual = self
+                        .views
+                        .record_version(tenant, namespace.as_str(), key, *now_unix_ms)
+                        .map_err(|error| match error {
+                            ViewError::Storage { message, disk_full } => {
+                                Stop::Storage(Trouble { message, disk_full })
+                            }
+                            error => Stop::Storage(Trouble::new(&error.to_string())),
+                        })?;
+                    (*version, actual)
+                }
+            };
+            if actual != expected {
+                return Ok(Some(Conflict { condition: condition.clone(), expected, actual }));
+            }
+        }
+        Ok(None)
+    }
 }

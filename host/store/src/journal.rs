@@ -11,11 +11,13 @@ use std::time::{Duration, Instant};
 
 use foreshore_domain::blob::BlobDigest;
 use foreshore_domain::event::{EventKind, NewEvent, Stream, Tenant};
+use foreshore_domain::memory::Conversation;
 use redb::Database;
 use redb::backends::InMemoryBackend;
 use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::blobs;
+use crate::caches::Caches;
 use crate::checkpoint::Checkpoint;
 use crate::commit::{COMMIT_BLOB_BYTES_MAX, Commit, Committed};
 use crate::db::{Db, Opener, storage};
@@ -28,6 +30,8 @@ use crate::rebuild::{self, Progress};
 use crate::reserve::Reserve;
 use crate::seals::{self, Opening, SealEvery, SealFiles, Seals};
 use crate::start;
+use crate::views::memory::{CacheStats, MemoryReader};
+use crate::views::variables::VariablesReader;
 use crate::views::{Receipt, streams};
 use crate::writer::{Shared, Writer, host_event};
 
@@ -42,6 +46,10 @@ const BLOBS_QUEUED_KIB: usize = (4 * COMMIT_BLOB_BYTES_MAX) >> 10;
 pub struct JournalConfig {
     /// Memory for pages of the database.
     pub cache_bytes: usize,
+    /// Memory for records of memory that were read before.
+    pub record_cache_bytes: u64,
+    /// Memory for embeddings that were searched before.
+    pub vector_cache_bytes: u64,
     /// The most events in one commit.
     pub group_max: usize,
     /// The most callers of [`Journal::append`] that are queued; the others wait their turn.
@@ -58,6 +66,8 @@ impl Default for JournalConfig {
     fn default() -> Self {
         Self {
             cache_bytes: 16 << 20,
+            record_cache_bytes: 16 << 20,
+            vector_cache_bytes: 256 << 20,
             group_max: 1_000,
             appends_max: 4_096,
             soon_max: 65_536,
@@ -224,8 +234,9 @@ impl Journal {
         if let Some(Err(error)) = reserve.as_ref().map(Reserve::ensure) {
             tracing::warn!(%error, "the journal's reserve cannot be made");
         }
+        let caches = Caches::new(config.record_cache_bytes, config.vector_cache_bytes);
         let queue = Queue::new(config.soon_max, config.soon_delay);
-        let shared = Arc::new(Shared::new(queue, db, tip));
+        let shared = Arc::new(Shared::new(queue, db, tip, caches));
         let checkpoints = seals.as_ref().map(|seals| seals.published.subscribe());
         let seal_files = seals.as_ref().map(|seals| seals.files().clone());
         let writer = Writer {
@@ -408,7 +419,11 @@ impl Journal {
         mut progress: impl FnMut(Progress) + Send + 'static,
     ) -> Result<(), RebuildError> {
         let db = |writer: &mut Writer| writer.shared.db().ok_or(ReadError::NotOpen);
-        let rebuild = move |writer: &mut Writer| rebuild::rebuild(&*db(writer)?, &mut progress);
+        let rebuild = move |writer: &mut Writer| {
+            let rebuilt = rebuild::rebuild(&*db(writer)?, &mut progress);
+            writer.shared.caches.clear();
+            rebuilt
+        };
         self.on_writer(rebuild).await.unwrap_or(Err(ReadError::NotOpen.into()))
     }
 
@@ -424,6 +439,35 @@ impl Journal {
         });
         self.0.shared.queue.push_urgent(Entry::Task(task)).ok()?;
         answer.await.ok()
+    }
+
+    /// The memory of a tenant as it stands now, at a time that the caller gives.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn memory(&self, tenant: &Tenant, now_unix_ms: u64) -> Result<MemoryReader<'_>, ReadError> {
+        let read = self.db()?.begin_read()?;
+        let caches = &self.0.shared.caches;
+        let reader = MemoryReader::open(&read, tenant.as_str(), now_unix_ms)?;
+        Ok(reader.with_caches(&caches.records, &caches.vectors)?)
+    }
+
+    /// How the cache of [`MemoryReader::get`] does.
+    pub fn memory_cache(&self) -> CacheStats {
+        self.0.shared.caches.records.stats()
+    }
+
+    /// The variables of a conversation as they stand now.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn variables(
+        &self,
+        tenant: &Tenant,
+        conversation: &Conversation,
+    ) -> Result<VariablesReader, ReadError> {
+        let read = self.db()?.begin_read()?;
+        Ok(VariablesReader::open(&read, tenant.as_str(), conversation.as_str())?)
     }
 
     pub(crate) fn db(&self) -> Result<Arc<Db>, ReadError> {

@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod blobs;
+mod caches;
 mod checkpoint;
 mod commit;
 mod db;
@@ -46,4 +47,4 @@ pub use journal::{Appended, Health, Journal, JournalConfig, Tip, Verified};
 pub use rebuild::Progress;
 pub use seals::SealEvery;
 pub use upkeep::{BackupError, CheckError, Checked, Stats};
-pub use views::Receipt;
+pub use views::{Receipt, ViewError, memory, variables};

@@ -29,7 +29,7 @@ pub struct Progress {
 pub(crate) fn rebuild(db: &Db, progress: &mut dyn FnMut(Progress)) -> Result<(), RebuildError> {
     let txn = db.begin_write().map_err(write_failed)?;
     let base = Meta::read(&db.begin_read()?)?.base;
-    views::clear(&txn).map_err(write_failed)?;
+    views::clear(&txn).map_err(|error| view_failed(base.seq, error))?;
     meta::set_rebuilt_to(&txn, Some(base.seq)).map_err(write_failed)?;
     txn.commit().map_err(write_failed)?;
     resume(db, progress)
@@ -97,8 +97,8 @@ fn remove_unneeded(
 
 fn view_failed(seq: u64, error: ViewError) -> RebuildError {
     match error {
-        ViewError::Invalid { message } => RebuildError::Invalid { seq, message },
-        ViewError::Storage(error) => write_failed(*error),
+        ViewError::Storage { message, .. } => RebuildError::Read(ReadError::Storage { message }),
+        error => RebuildError::Invalid { seq, message: error.to_string() },
     }
 }
 

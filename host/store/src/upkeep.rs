@@ -271,13 +271,17 @@ fn check(db: &Db) -> Result<Checked, CheckError> {
     let scratch = Database::builder().create_with_backend(InMemoryBackend::new());
     let scratch = Db::new(scratch.map_err(storage)?);
     rebuild::replay(&frames, &scratch, frames.base().seq, &mut |_| {})?;
-    let made = views::dump(&scratch.begin_read()?).map_err(storage)?;
-    let live = views::dump(&read).map_err(storage)?;
+    let made = views::dump(&scratch.begin_read()?).map_err(read_failed)?;
+    let live = views::dump(&read).map_err(read_failed)?;
     if let Some(((view, _), _)) = live.iter().zip(&made).find(|(live, made)| live != made) {
         return Err(CheckError::View { view });
     }
     let blobs = u64::try_from(stored.len()).unwrap_or(u64::MAX);
     Ok(Checked { verified, blobs, views: live.len() })
+}
+
+fn read_failed(error: views::ViewError) -> ReadError {
+    ReadError::Storage { message: error.to_string() }
 }
 
 fn copy(db: &Db, to: &Path) -> Result<Tip, BackupError> {

@@ -13,6 +13,7 @@ use std::time::Instant;
 use foreshore_domain::event::{EventKind, NewEvent, Stream, Tenant};
 use tokio::sync::{oneshot, watch};
 
+use crate::caches::Caches;
 use crate::db::{Db, Opener};
 use crate::error::AppendError;
 use crate::group::{self, Fate, Request, Stop, Trouble, Written};
@@ -27,16 +28,18 @@ pub(crate) struct Shared {
     pub(crate) queue: Queue,
     db: Mutex<Option<Arc<Db>>>,
     tip: Mutex<Tip>,
+    pub(crate) caches: Caches,
     /// Turns `true` when the writer has ended.
     pub(crate) ended: watch::Sender<bool>,
 }
 
 impl Shared {
-    pub(crate) fn new(queue: Queue, db: Db, tip: Tip) -> Self {
+    pub(crate) fn new(queue: Queue, db: Db, tip: Tip, caches: Caches) -> Self {
         Self {
             queue,
             db: Mutex::new(Some(Arc::new(db))),
             tip: Mutex::new(tip),
+            caches,
             ended: watch::Sender::new(false),
         }
     }
@@ -288,8 +291,10 @@ impl Writer {
         };
         let before = self.shared.tip();
         // redb panics on some states of a broken file; that ends this commit, not the host.
-        catch_unwind(AssertUnwindSafe(|| group::write(&db, before, requests, self.sealed)))
-            .unwrap_or_else(|_| Err(Stop::Storage(Trouble::new("a commit panicked"))))
+        catch_unwind(AssertUnwindSafe(|| {
+            group::write(&db, before, requests, self.sealed, &self.shared.caches)
+        }))
+        .unwrap_or_else(|_| Err(Stop::Storage(Trouble::new("a commit panicked"))))
     }
 }
 

@@ -18,7 +18,7 @@ pub(super) fn on(stream: Stream, kind: EventKind, payload: impl std::fmt::Displa
 }
 
 fn conversation(payload: &str) -> NewEvent {
-    on(Stream::Conversation("c".to_owned()), EventKind::VariableSet, payload)
+    on(Stream::Conversation("c".to_owned()), EventKind::ComponentLoaded, payload)
 }
 
 fn at(seq: u64) -> Condition {
@@ -132,7 +132,7 @@ fn naming(blobs: &[&Blob]) -> NewEvent {
 }
 
 fn released(blob: &Blob) -> NewEvent {
-    let payload = serde_json::json!({ "digests": [blob.digest()] });
+    let payload = serde_json::json!({ "blobs": [blob.digest()] });
     on(Stream::Root("home".to_owned()), EventKind::BlobReleased, payload)
 }
 

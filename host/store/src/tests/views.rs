@@ -1,6 +1,11 @@
 //! Views made again from the journal are the views that are there, whatever happened.
 
 use foreshore_domain::event::{EventKind, NewEvent, Stream, Tenant};
+use foreshore_domain::memory::{
+    Conversation, Importance, JsonText, Key, MemoryDeleted, MemoryPut, MemoryRelated, Namespace,
+    Origin, Predicate, Relation, Tags, ValueRef, VariableName,
+};
+use foreshore_domain::variables::VariableSet;
 use proptest::prelude::*;
 
 use super::entries::on;
@@ -15,7 +20,7 @@ pub(super) fn dump(journal: &Journal) -> String {
     let mut bytes: Vec<u8> = dumps.into_iter().flat_map(|(_, bytes)| bytes).collect();
     let stored = crate::blobs::check(&read).expect("blobs hold");
     bytes.extend_from_slice(format!("{stored:?}\n").as_bytes());
-    String::from_utf8(bytes).expect("text")
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// One thing that a host might record.
@@ -25,6 +30,10 @@ enum Step {
     Message { stream: u8, tenant: bool, expects: Option<u64> },
     File { blobs: Vec<u8> },
     Release { blob: u8 },
+    Remember { key: u8, word: u8, expects: Option<u64> },
+    Forget { key: u8 },
+    Relate { from: u8, to: u8 },
+    Set { name: u8, word: u8 },
     Several(Vec<Step>),
 }
 
@@ -35,12 +44,30 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(stream, tenant, expects)| Step::Message { stream, tenant, expects }),
         proptest::collection::vec(0..6_u8, 1..3).prop_map(|blobs| Step::File { blobs }),
         (0..6_u8).prop_map(|blob| Step::Release { blob }),
+        (0..4_u8, any::<u8>(), proptest::option::of(0..4_u64))
+            .prop_map(|(key, word, expects)| Step::Remember { key, word, expects }),
+        (0..4_u8).prop_map(|key| Step::Forget { key }),
+        (0..4_u8, 0..4_u8).prop_map(|(from, to)| Step::Relate { from, to }),
+        (0..3_u8, any::<u8>()).prop_map(|(name, word)| Step::Set { name, word }),
     ];
     one.prop_recursive(1, 6, 4, |one| proptest::collection::vec(one, 1..5).prop_map(Step::Several))
 }
 
 fn blob(n: u8) -> Blob {
     Blob::new(vec![n; 100 * usize::from(n)])
+}
+
+fn namespace() -> Namespace {
+    Namespace::parse("notes").expect("a namespace")
+}
+
+fn words(word: u8) -> ValueRef {
+    ValueRef::Inline(JsonText::parse(format!("\"the word {word} again\"")).expect("JSON"))
+}
+
+fn memory(kind: EventKind, payload: &impl serde::Serialize) -> NewEvent {
+    let payload = serde_json::to_string(payload).expect("JSON");
+    on(Stream::Memory("notes".to_owned()), kind, &payload)
 }
 
 fn add(commit: &mut Commit, step: &Step) {
@@ -54,7 +81,7 @@ fn add(commit: &mut Commit, step: &Step) {
                 let (tenant, stream) = (tenant.clone(), stream.clone());
                 commit.conditions.push(Condition::StreamAt { tenant, stream, seq });
             }
-            NewEvent { tenant, ..on(stream, EventKind::VariableSet, "{}") }
+            NewEvent { tenant, ..on(stream, EventKind::ComponentLoaded, "{}") }
         }
         Step::File { blobs } => {
             let blobs: Vec<Blob> = blobs.iter().copied().map(blob).collect();
@@ -64,8 +91,51 @@ fn add(commit: &mut Commit, step: &Step) {
             on(Stream::Root("home".to_owned()), EventKind::FileChanged, payload)
         }
         Step::Release { blob: n } => {
-            let payload = serde_json::json!({ "digests": [blob(*n).digest()] });
+            let payload = serde_json::json!({ "blobs": [blob(*n).digest()] });
             on(Stream::Host, EventKind::BlobReleased, payload)
+        }
+        Step::Remember { key, word, expects } => {
+            let key = Key::parse(format!("k{key}")).expect("a key");
+            if let Some(version) = *expects {
+                let (namespace, key) = (namespace(), key.clone());
+                let (tenant, now_unix_ms) = (Tenant::DEFAULT, 0);
+                let condition =
+                    Condition::RecordVersion { tenant, namespace, key, now_unix_ms, version };
+                commit.conditions.push(condition);
+            }
+            let put = MemoryPut {
+                namespace: namespace(),
+                key,
+                value: words(*word),
+                tags: Tags::parse([format!("t{}", word % 3)]).expect("tags"),
+                importance: Importance::default(),
+                ttl_s: None,
+                origin: Origin::Person,
+                embedding: None,
+            };
+            memory(EventKind::MemoryPut, &put)
+        }
+        Step::Forget { key } => {
+            let key = Key::parse(format!("k{key}")).expect("a key");
+            let deleted = MemoryDeleted { namespace: namespace(), key, origin: Origin::Person };
+            memory(EventKind::MemoryDeleted, &deleted)
+        }
+        Step::Relate { from, to } => {
+            let key = |n: u8| Key::parse(format!("k{n}")).expect("a key");
+            let predicate = Predicate::parse("knows").expect("a predicate");
+            let relation = Relation { subject: key(*from), predicate, object: key(*to) };
+            let related =
+                MemoryRelated { namespace: namespace(), relation, origin: Origin::Person };
+            memory(EventKind::MemoryRelated, &related)
+        }
+        Step::Set { name, word } => {
+            let set = VariableSet {
+                conversation: Conversation::parse("c0").expect("a conversation"),
+                name: VariableName::parse(format!("v{name}")).expect("a name"),
+                value: words(*word),
+            };
+            let payload = serde_json::to_string(&set).expect("JSON");
+            on(Stream::Conversation("c0".to_owned()), EventKind::VariableSet, &payload)
         }
         Step::Several(steps) => return steps.iter().for_each(|step| add(commit, step)),
     };

@@ -16,7 +16,7 @@ const RELEASED: &str = "blob.released";
 /// The payload of `blob.released`. A digest that is listed twice is released twice.
 #[derive(Deserialize)]
 struct Released {
-    digests: Vec<BlobDigest>,
+    blobs: Vec<BlobDigest>,
 }
 
 /// What a transaction made of the counts.
@@ -41,12 +41,11 @@ impl BlobReferences {
             }
             return Ok(());
         }
-        let released: Released = serde_json::from_slice(event.payload)
-            .map_err(|error| ViewError::Invalid { message: format!("{RELEASED}: {error}") })?;
-        for digest in released.digests {
+        let released: Released = super::payload(event)?;
+        for digest in released.blobs {
             let count = self.count(txn, &digest)?;
-            *count = count.checked_sub(1).ok_or_else(|| ViewError::Invalid {
-                message: format!("{RELEASED}: no event needs {digest}"),
+            *count = count.checked_sub(1).ok_or_else(|| {
+                ViewError::payload(event, &format_args!("no event needs {digest}"))
             })?;
         }
         Ok(())

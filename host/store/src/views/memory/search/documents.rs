@@ -1,0 +1,371 @@
+//! The index as it is written: each version that can be found is a *document*, numbered from 0
+//! in its namespace, and a newer version is another document.
+//!
+//! ```text
+//! d space block          -> 128 documents' rows: when, until when, how important, how long
+//! k space doc            -> version:u64 | key
+//! v space model doc      -> its vector
+//! t space doc            -> its terms, until its block is full
+//! p space term 0 first   -> a chunk of postings
+//! g space doc            -> terms of a dead document that postings still name
+//! ```
+//!
+//! Writing a record touches a handful of rows. When a block is full its terms are turned into
+//! postings; when enough documents are dead their postings go; when a block has few live
+//! documents left they are numbered again and the block goes. Each happens by counts alone, so
+//! the same events give the same rows, and each is bounded, so no event is slow without end.
+
+use std::collections::BTreeMap;
+
+use super::super::super::codec::{Fields, Readable, Rows, after, index};
+use super::super::super::{ViewError, storage};
+use super::super::MALFORMED;
+use super::super::head::Head;
+use super::super::record::Version;
+use super::super::space::{Space, prefix};
+use super::postings::{CHUNK_MAX, Chunk, Postings};
+use super::words::Terms;
+
+/// The documents of a block.
+pub(super) const BLOCK: u32 = 128;
+/// A full block with as few live documents gives them away.
+const SPARSE: usize = 16;
+/// So many dead documents are taken out of the postings at once.
+const GRAVES_MAX: u32 = 128;
+const ROW_BYTES: usize = 22;
+/// The length of a dead document.
+const DEAD: u16 = u16::MAX;
+
+/// What ranking knows of a document without reading its record.
+#[derive(Clone, Copy, Debug)]
+pub(in super::super) struct DocRow {
+    pub(in super::super) written_at_unix_ms: u64,
+    /// 0 for never.
+    pub(in super::super) expires_at_unix_ms: u64,
+    pub(in super::super) importance: f32,
+    pub(in super::super) length: u16,
+}
+
+/// What the index adds up to, in the namespace's row.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in super::super) struct Totals {
+    /// The number of the next document.
+    pub(in super::super) next_doc: u32,
+    /// Dead documents that postings still name.
+    pub(in super::super) graves: u32,
+    /// Live documents.
+    pub(in super::super) docs: u32,
+    /// Their words.
+    pub(in super::super) words: u64,
+}
+
+/// A vector's bytes, and the number of the model it is of.
+pub(in super::super) struct Vector {
+    pub(in super::super) model: u32,
+    pub(in super::super) bytes: Vec<u8>,
+}
+
+/// A document to be found.
+pub(in super::super) struct Document<'a> {
+    pub(in super::super) key: &'a str,
+    pub(in super::super) version: &'a Version,
+    pub(in super::super) vector: Option<Vector>,
+}
+
+/// Adds a document and gives its number.
+pub(in super::super) fn add(
+    rows: &mut Rows<'_>,
+    space: &mut Space,
+    document: &Document<'_>,
+) -> Result<u32, ViewError> {
+    let doc = space.totals.next_doc;
+    if doc >= u32::MAX >> 1 {
+        return Err(ViewError::Full { namespace: space.name().to_owned() });
+    }
+    let entry = document.version.entry().ok_or(MALFORMED)?;
+    let terms = Terms::of(document.key, &entry.value, &entry.tags);
+    let row = DocRow {
+        written_at_unix_ms: document.version.written_at_unix_ms,
+        expires_at_unix_ms: entry.expires_at_unix_ms.unwrap_or(0),
+        importance: entry.importance.get(),
+        length: terms.length,
+    };
+    let block_key = doc_key(b'd', space.id, doc / BLOCK);
+    let mut block = read_row(rows, &block_key)?;
+    row.encode(&mut block);
+    insert(rows, &block_key, &block)?;
+    let name = [&document.version.version.to_le_bytes(), document.key.as_bytes()].concat();
+    insert(rows, &doc_key(b'k', space.id, doc), &name)?;
+    insert(rows, &doc_key(b't', space.id, doc), &terms.encode())?;
+    if let Some(vector) = &document.vector {
+        insert(rows, &vector_key(space.id, vector.model, doc), &vector.bytes)?;
+    }
+    space.totals.next_doc += 1;
+    space.totals.docs += 1;
+    space.totals.words += u64::from(terms.length);
+    if space.totals.next_doc.is_multiple_of(BLOCK) {
+        flush(rows, space.id)?;
+    }
+    Ok(doc)
+}
+
+/// Takes a document away, and what that makes worth tidying up.
+pub(in super::super) fn remove(
+    rows: &mut Rows<'_>,
+    space: &mut Space,
+    doc: u32,
+    document: &Document<'_>,
+) -> Result<(), ViewError> {
+    bury(rows, space, doc, document)?;
+    if doc < tail_start(&space.totals) {
+        thin_out(rows, space, doc / BLOCK)?;
+    }
+    if space.totals.graves >= GRAVES_MAX {
+        purge(rows, space)?;
+    }
+    Ok(())
+}
+
+fn bury(
+    rows: &mut Rows<'_>,
+    space: &mut Space,
+    doc: u32,
+    document: &Document<'_>,
+) -> Result<(), ViewError> {
+    let block_key = doc_key(b'd', space.id, doc / BLOCK);
+    let mut block = read_row(rows, &block_key)?;
+    let at = index(doc % BLOCK) * ROW_BYTES;
+    let bytes = block.get_mut(at..at + ROW_BYTES).ok_or(MALFORMED)?;
+    let row = DocRow::decode(bytes).ok_or(MALFORMED)?;
+    bytes[ROW_BYTES - 2..].copy_from_slice(&DEAD.to_le_bytes());
+    insert(rows, &block_key, &block)?;
+    remove_row(rows, &doc_key(b'k', space.id, doc))?;
+    if let Some(vector) = &document.vector {
+        remove_row(rows, &vector_key(space.id, vector.model, doc))?;
+    }
+    if doc >= tail_start(&space.totals) {
+        remove_row(rows, &doc_key(b't', space.id, doc))?;
+    } else {
+        let entry = document.version.entry().ok_or(MALFORMED)?;
+        let terms = Terms::of(document.key, &entry.value, &entry.tags);
+        insert(rows, &doc_key(b'g', space.id, doc), &terms.encode())?;
+        space.totals.graves += 1;
+    }
+    space.totals.docs -= 1;
+    space.totals.words -= u64::from(row.length);
+    Ok(())
+}
+
+/// Numbers the last documents of a full block again and drops the block: what there is to scan
+/// stays in proportion to what is alive.
+fn thin_out(rows: &mut Rows<'_>, space: &mut Space, block: u32) -> Result<(), ViewError> {
+    let block_key = doc_key(b'd', space.id, block);
+    let bytes = read_row(rows, &block_key)?;
+    let live: Vec<u32> = (block * BLOCK..)
+        .zip(DocRow::each(&bytes))
+        .filter_map(|(doc, row)| row.is_live().then_some(doc))
+        .collect();
+    if live.len() > SPARSE {
+        return Ok(());
+    }
+    for doc in live {
+        renumber(rows, space, doc)?;
+    }
+    remove_row(rows, &block_key)
+}
+
+fn renumber(rows: &mut Rows<'_>, space: &mut Space, doc: u32) -> Result<(), ViewError> {
+    let (key, number) = name_of(rows, space.id, doc)?;
+    let version = Version::load(rows, space.id, &key, number)?.ok_or(MALFORMED)?;
+    let mut head = Head::load(rows, space.id, &key)?.ok_or(MALFORMED)?;
+    let live = head.live.as_mut().ok_or(MALFORMED)?;
+    let vector = read_vector(rows, space.id, live.model, doc)?;
+    let document = Document { key: &key, version: &version, vector };
+    bury(rows, space, doc, &document)?;
+    live.doc = add(rows, space, &document)?;
+    head.store(rows, space.id, &key)
+}
+
+/// Turns the terms of the block that was just filled into postings.
+fn flush(rows: &mut Rows<'_>, space: u32) -> Result<(), ViewError> {
+    for (term, docs) in take_terms(rows, b't', space)? {
+        let term_prefix = term_prefix(space, &term);
+        let mut chunk = match last_chunk(rows, &term_prefix, u32::MAX)? {
+            Some(chunk) if chunk.count < CHUNK_MAX => chunk,
+            _ => Chunk::new(docs[0].0),
+        };
+        for (doc, times) in docs {
+            if chunk.count >= CHUNK_MAX {
+                let full = std::mem::replace(&mut chunk, Chunk::new(doc));
+                insert(rows, &chunk_key(&term_prefix, full.first), &full.finish())?;
+            }
+            chunk.push(doc, times);
+        }
+        insert(rows, &chunk_key(&term_prefix, chunk.first), &chunk.finish())?;
+    }
+    Ok(())
+}
+
+/// Takes the dead documents out of the postings.
+fn purge(rows: &mut Rows<'_>, space: &mut Space) -> Result<(), ViewError> {
+    for (term, docs) in take_terms(rows, b'g', space.id)? {
+        let term_prefix = term_prefix(space.id, &term);
+        let mut dead: Vec<u32> = docs.into_iter().map(|(doc, _)| doc).collect();
+        while let Some(last) = dead.last() {
+            let old = last_chunk(rows, &term_prefix, *last)?.ok_or(MALFORMED)?;
+            let here = dead.split_off(dead.partition_point(|doc| *doc < old.first));
+            remove_row(rows, &chunk_key(&term_prefix, old.first))?;
+            let first = old.first;
+            let bytes = old.finish();
+            let mut left =
+                Postings::new(first, &bytes).filter(|(doc, _)| here.binary_search(doc).is_err());
+            if let Some((doc, times)) = left.next() {
+                let mut chunk = Chunk::new(doc);
+                chunk.push(doc, times);
+                left.for_each(|(doc, times)| chunk.push(doc, times));
+                insert(rows, &chunk_key(&term_prefix, doc), &chunk.finish())?;
+            }
+        }
+    }
+    space.totals.graves = 0;
+    Ok(())
+}
+
+type Inverted = BTreeMap<Vec<u8>, Vec<(u32, u32)>>;
+
+/// Takes the rows of one kind away and turns them around: which documents each term is in.
+fn take_terms(rows: &mut Rows<'_>, kind: u8, space: u32) -> Result<Inverted, ViewError> {
+    let mut inverted = Inverted::new();
+    let start = prefix(kind, space);
+    let mut taken = Vec::new();
+    for row in
+        redb::ReadableTable::range::<&[u8]>(rows, &*start..&*after(&start)).map_err(storage)?
+    {
+        let (key, bytes) = row.map_err(storage)?;
+        let doc = number_at_end(key.value())?;
+        for (term, times) in Terms::each(bytes.value()) {
+            inverted.entry(term.to_vec()).or_default().push((doc, times));
+        }
+        taken.push(key.value().to_vec());
+    }
+    for key in taken {
+        remove_row(rows, &key)?;
+    }
+    Ok(inverted)
+}
+
+/// The last chunk that starts at or before a document.
+fn last_chunk(
+    rows: &impl Readable,
+    term_prefix: &[u8],
+    doc: u32,
+) -> Result<Option<Chunk>, ViewError> {
+    let end = chunk_key(term_prefix, doc);
+    let mut range = rows.range::<&[u8]>(term_prefix..=&*end).map_err(storage)?;
+    let Some(row) = range.next_back() else { return Ok(None) };
+    let (key, bytes) = row.map_err(storage)?;
+    let first = number_at_end(key.value())?;
+    Chunk::read(first, bytes.value()).ok_or(MALFORMED).map(Some)
+}
+
+impl DocRow {
+    fn encode(&self, block: &mut Vec<u8>) {
+        block.extend_from_slice(&self.written_at_unix_ms.to_le_bytes());
+        block.extend_from_slice(&self.expires_at_unix_ms.to_le_bytes());
+        block.extend_from_slice(&self.importance.to_le_bytes());
+        block.extend_from_slice(&self.length.to_le_bytes());
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut fields = Fields(bytes);
+        Some(Self {
+            written_at_unix_ms: fields.u64()?,
+            expires_at_unix_ms: fields.u64()?,
+            importance: fields.f32()?,
+            length: fields.u16()?,
+        })
+    }
+
+    /// The rows of a block.
+    pub(super) fn each(block: &[u8]) -> impl Iterator<Item = Self> {
+        let (rows, _) = block.as_chunks::<ROW_BYTES>();
+        rows.iter().filter_map(|row| Self::decode(row))
+    }
+
+    pub(super) fn is_live(&self) -> bool {
+        self.length != DEAD
+    }
+}
+
+/// The first document that is not in the postings yet.
+pub(super) fn tail_start(totals: &Totals) -> u32 {
+    totals.next_doc / BLOCK * BLOCK
+}
+
+/// The key and version of a live document.
+pub(super) fn name_of(
+    rows: &impl Readable,
+    space: u32,
+    doc: u32,
+) -> Result<(String, u64), ViewError> {
+    let row = rows.get(&*doc_key(b'k', space, doc)).map_err(storage)?.ok_or(MALFORMED)?;
+    let mut fields = Fields(row.value());
+    let version = fields.u64().ok_or(MALFORMED)?;
+    let key = std::str::from_utf8(fields.0).map_err(|_| MALFORMED)?;
+    Ok((key.to_owned(), version))
+}
+
+/// The vector of a document; `model` 0 is none.
+pub(in super::super) fn read_vector(
+    rows: &impl Readable,
+    space: u32,
+    model: u32,
+    doc: u32,
+) -> Result<Option<Vector>, ViewError> {
+    if model == 0 {
+        return Ok(None);
+    }
+    let row = rows.get(&*vector_key(space, model, doc)).map_err(storage)?.ok_or(MALFORMED)?;
+    Ok(Some(Vector { model, bytes: row.value().to_vec() }))
+}
+
+pub(super) fn number_at_end(key: &[u8]) -> Result<u32, ViewError> {
+    key.last_chunk().map(|bytes| u32::from_be_bytes(*bytes)).ok_or(MALFORMED)
+}
+
+pub(super) fn doc_key(kind: u8, space: u32, number: u32) -> Vec<u8> {
+    let mut key = prefix(kind, space);
+    key.extend_from_slice(&number.to_be_bytes());
+    key
+}
+
+pub(super) fn vector_key(space: u32, model: u32, doc: u32) -> Vec<u8> {
+    let mut key = doc_key(b'v', space, model);
+    key.extend_from_slice(&doc.to_be_bytes());
+    key
+}
+
+/// The start of the keys of a term's chunks.
+pub(super) fn term_prefix(space: u32, term: &[u8]) -> Vec<u8> {
+    let mut key = prefix(b'p', space);
+    key.extend_from_slice(term);
+    // No term has a zero byte, so no term's chunks are among another's.
+    key.push(0);
+    key
+}
+
+fn chunk_key(term_prefix: &[u8], first: u32) -> Vec<u8> {
+    [term_prefix, &first.to_be_bytes()].concat()
+}
+
+fn read_row(rows: &impl Readable, key: &[u8]) -> Result<Vec<u8>, ViewError> {
+    Ok(rows.get(key).map_err(storage)?.map(|row| row.value().to_vec()).unwrap_or_default())
+}
+
+fn insert(rows: &mut Rows<'_>, key: &[u8], value: &[u8]) -> Result<(), ViewError> {
+    rows.insert(key, value).map(drop).map_err(storage)
+}
+
+fn remove_row(rows: &mut Rows<'_>, key: &[u8]) -> Result<(), ViewError> {
+    rows.remove(key).map(drop).map_err(storage)
+}

@@ -1,0 +1,152 @@
+//! What memory costs with many records:
+//! `cargo test --release -p foreshore-store memory_measured -- --ignored --nocapture`
+
+use std::time::{Duration, Instant};
+
+use foreshore_domain::memory::Embedding;
+
+use super::meaning::embedding;
+use super::search::Numbers;
+use super::*;
+
+fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(default)
+}
+
+/// A word of 30,000, as often as Zipf has it: the first is in most texts.
+fn word(numbers: &mut Numbers) -> String {
+    let mut rank = 30_000;
+    // The reciprocal of a uniform number follows Zipf's law.
+    rank = rank / (1 + numbers.below(rank));
+    format!("word{}", rank.saturating_mul(7) % 30_000)
+}
+
+/// A vector in one of a hundred clusters, as texts about the same things have.
+fn clustered(numbers: &mut Numbers, columns: usize) -> Embedding {
+    let cluster = embedding(&mut Numbers(1_000 + numbers.below(100)), columns);
+    let own = embedding(numbers, columns);
+    let sum = cluster.vector().iter().zip(own.vector()).map(|(a, b)| a + b).collect();
+    Embedding::new(cluster.model().clone(), sum).expect("valid")
+}
+
+fn embedded(numbers: &mut Numbers, columns: usize) -> String {
+    let embedding = clustered(numbers, columns);
+    format!(",\"embedding\":{}", serde_json::to_string(&embedding).expect("serializes"))
+}
+
+fn median(mut times: Vec<Duration>) -> (Duration, Duration) {
+    times.sort();
+    (times[times.len() / 2], times[times.len() * 99 / 100])
+}
+
+fn repeat(rounds: u64, mut run: impl FnMut(u64)) -> (Duration, Duration) {
+    median(
+        (0..rounds)
+            .map(|round| {
+                let started = Instant::now();
+                run(round);
+                started.elapsed()
+            })
+            .collect(),
+    )
+}
+
+#[test]
+#[ignore = "a measurement, not a check"]
+fn memory_measured() {
+    let (records, rounds) =
+        (setting("FORESHORE_RECORDS", 100_000), setting("FORESHORE_ROUNDS", 200));
+    let place = tempfile::tempdir().expect("a directory");
+    let path = place.path().join("memory.redb");
+    let database = Database::create(&path).expect("a database");
+    let mut numbers = Numbers(1);
+    let mut seq = 0;
+    let columns = usize::try_from(setting("FORESHORE_COLUMNS", 384)).expect("small");
+    let mut slowest = Duration::ZERO;
+    let started = Instant::now();
+    while seq < records {
+        let transaction = database.begin_write().expect("a transaction");
+        for _ in 0..1_000.min(records - seq) {
+            seq += 1;
+            let words: Vec<String> = (0..50).map(|_| word(&mut numbers)).collect();
+            let json = format!(
+                r#"{{"namespace":"n","key":"note/{seq}","origin":"person","value":{{"inline":{{"text":"{}"}}}},"tags":["t{}"],"importance":0.5{}}}"#,
+                words.join(" "),
+                seq % 100,
+                if columns == 0 { String::new() } else { embedded(&mut numbers, columns) }
+            );
+            let (tenant, stream, kind, payload) = ("t", "memory/n", kind::PUT, json.as_bytes());
+            let event = EventRef { seq, at_unix_ms: seq * 1_000, tenant, stream, kind, payload };
+            let started = Instant::now();
+            apply(&transaction, &event).expect("applies");
+            slowest = slowest.max(started.elapsed());
+        }
+        transaction.commit().expect("commits");
+    }
+    let each = started.elapsed() / u32::try_from(records).expect("few");
+    let bytes = std::fs::metadata(&path).expect("there").len();
+    println!("put: {each:?} each, {slowest:?} the slowest; {} bytes of file each", bytes / records);
+
+    let transaction = database.begin_read().expect("a transaction");
+    let reader = MemoryReader::open(&transaction, "t", records * 1_000).expect("opens");
+    for (name, text, tags) in [
+        ("a rare word", "word7001", &[][..]),
+        ("3 words", "word70 word700 word7007", &[][..]),
+        ("the most frequent word", "word7", &[][..]),
+        ("6 of the most frequent words", "word7 word14 word21 word28 word35 word42", &[][..]),
+        ("the same, with a tag", "word7 word14 word21 word28 word35 word42", &["t7"][..]),
+        ("a tag alone", "", &["t7"][..]),
+    ] {
+        let query = Query { text, tags, limit: 10, ..Query::default() };
+        let mut hits = 0;
+        let (p50, p99) = repeat(rounds, |_| {
+            hits = reader.search("n", &query).expect("readable").hits.len();
+        });
+        println!("search, {name}: p50 {p50:?}, p99 {p99:?}, {hits} hits");
+    }
+
+    let (reads, vectors) = (ReadCache::new(0), VectorCache::new(256 << 20));
+    let searching = MemoryReader::open(&transaction, "t", records * 1_000).expect("opens");
+    let cached = searching.with_caches(&reads, &vectors).expect("readable");
+    let queries: Vec<Embedding> =
+        (0..16).map(|_| clustered(&mut numbers, columns.max(1))).collect();
+    for (name, reader, text) in [
+        ("in the table", &reader, ""),
+        ("the first time", &cached, ""),
+        ("alone", &cached, ""),
+        ("and 3 words", &cached, "word70 word700 word7007"),
+        ("and 6 of the most frequent", &cached, "word7 word14 word21 word28 word35 word42"),
+    ] {
+        let rounds = if name == "the first time" { 1 } else { rounds };
+        let (p50, p99) = repeat(if name == "in the table" { 10 } else { rounds }, |round| {
+            let query = &queries[usize::try_from(round % 16).expect("small")];
+            let query = Query { text, embedding: Some(query), limit: 10, ..Query::default() };
+            let found = reader.search("n", &query).expect("readable");
+            assert!(columns == 0 || found.method == Method::Hybrid);
+        });
+        println!("vectors, {name}: p50 {p50:?}, p99 {p99:?}");
+    }
+    println!("vectors in memory: {} bytes", vectors.bytes());
+
+    let mut key = || format!("note/{}", 1 + numbers.below(records));
+    let keys: Vec<String> = (0..1_000).map(|_| key()).collect();
+    let (cache, vectors) = (ReadCache::new(64 << 20), VectorCache::new(256 << 20));
+    let get = |cache: Option<&ReadCache>, n: u64| {
+        let transaction = database.begin_read().expect("a transaction");
+        let reader = MemoryReader::open(&transaction, "t", 0).expect("opens");
+        let reader = match cache {
+            Some(cache) => reader.with_caches(cache, &vectors).expect("readable"),
+            None => reader,
+        };
+        let key = &keys[usize::try_from(n % 1_000).expect("small")];
+        assert!(reader.get("n", key).expect("readable").is_some());
+    };
+    println!("get, a transaction each: p50 {:?}", repeat(20_000, |n| get(None, n)).0);
+    println!("get, with a cache: p50 {:?}", repeat(20_000, |n| get(Some(&cache), n)).0);
+    let (p50, _) = repeat(20_000, |n| {
+        let key = &keys[usize::try_from(n % 1_000).expect("small")];
+        assert!(cache.latest("t", "n", key, 0).is_some() || n < 1_000);
+    });
+    println!("get, from the cache without a transaction: p50 {p50:?}");
+    println!("{:?}", cache.stats());
+}
