@@ -32,6 +32,7 @@ use crate::effects::Door;
 use crate::egress::{Egress, EgressConfig};
 use crate::error::{PutError, RemoveError, StartError};
 use crate::invoke::{Invocation, Invoker, failure};
+use crate::memory::Memory;
 use crate::record::Recorder;
 use crate::summary::{Check, ComponentSummary, Readiness, ToolSummary};
 use crate::watch::Watch;
@@ -105,6 +106,7 @@ pub struct Control {
     invoker: Invoker,
     components: Arc<Components>,
     journal: Journal,
+    memory: Memory,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -153,9 +155,11 @@ impl Control {
         if let Some(watch) = watch {
             tasks.spawn(watch.run(Arc::clone(&components), stop.clone()));
         }
+        let memory = Memory::new(journal.clone());
+        tasks.spawn(memory.clone().sweep(stop.clone()));
         let admission = Admission::new(config.concurrency, tasks.clone());
         let invoker = Invoker { door, recorder, tasks: tasks.clone() };
-        Ok(Arc::new(Self { admission, invoker, components, journal, tasks, stop }))
+        Ok(Arc::new(Self { admission, invoker, components, journal, memory, tasks, stop }))
     }
 
     /// Lets a call in, now or within `queue_wait_max`. To be asked before any work is done for
@@ -285,6 +289,11 @@ impl Control {
     /// What each component may touch and use.
     pub fn policies(&self) -> &Policies {
         self.components.policies()
+    }
+
+    /// Memory, for people; guests reach it through the door.
+    pub fn memory(&self) -> &Memory {
+        &self.memory
     }
 
     /// The journal, to read.

@@ -21,6 +21,7 @@ use foreshore_domain::id::CallId;
 use foreshore_domain::limits::LimitsPatch;
 use foreshore_domain::outcome::{CallFailure, Content, Logs, Outcome, ToolResult, Usage};
 use foreshore_runtime::{CallReport, Found, LoadError, NotFound, Snapshot, Tool};
+use foreshore_store::AppendError;
 use tokio_util::task::TaskTracker;
 
 use crate::admission::Permit;
@@ -172,10 +173,11 @@ impl Run {
         let Self { found, context, arguments, mut ending } = self;
         let call_id = context.call_id;
         if !context.hints.read_only {
-            ending.recorder.call_started(&CallFacts::of(&context)).await.map_err(|error| {
-                let message = format!("not run, because it could not be recorded: {error}");
-                failure(call_id, CallError::Host { message })
-            })?;
+            ending
+                .recorder
+                .call_started(&CallFacts::of(&context))
+                .await
+                .map_err(|error| failure(call_id, not_recorded(&error)))?;
         }
         ending.started = true;
         let text = arguments::text(&arguments).unwrap_or_default();
@@ -323,6 +325,19 @@ fn panicked((): ()) -> CallReport {
         result: Err(CallError::Host { message: "the host panicked in this call".to_owned() }),
         usage: Usage::default(),
         logs: Logs::default(),
+    }
+}
+
+/// Why a call with side effects was not run.
+fn not_recorded(error: &AppendError) -> CallError {
+    match error {
+        AppendError::Failed { message } | AppendError::Write { message } => {
+            CallError::StoreReadOnly { message: message.clone() }
+        }
+        error => {
+            let message = format!("not run, because it could not be recorded: {error}");
+            CallError::Host { message }
+        }
     }
 }
 

@@ -17,6 +17,7 @@ pub mod egress;
 mod error;
 mod intents;
 mod invoke;
+pub mod memory;
 mod record;
 mod summary;
 #[cfg(test)]
@@ -29,6 +30,7 @@ pub use control::{Control, ControlConfig, Drained, JournalPlace};
 pub use effects::Door;
 pub use error::{PutError, RemoveError, StartError};
 pub use invoke::Invocation;
+pub use memory::Memory;
 pub use summary::{Check, ComponentState, ComponentSummary, Readiness, ToolSummary};
 
 // What the configuration is made of, so that whoever starts a host needs no other crate.

@@ -184,6 +184,12 @@ pub enum CallError {
     /// The caller went away; a read was stopped.
     #[error("the caller went away")]
     Cancelled,
+    /// The journal takes nothing, so nothing with a side effect runs.
+    #[error("the store is read-only until the disk takes writes again: {message}")]
+    StoreReadOnly {
+        /// What the disk or the store said.
+        message: String,
+    },
     /// The host's own fault.
     #[error("{message}")]
     Host {
@@ -291,6 +297,7 @@ impl CallError {
             Self::Overloaded { .. } => "overloaded",
             Self::ShuttingDown => "shutting_down",
             Self::Cancelled => "cancelled",
+            Self::StoreReadOnly { .. } => "store_read_only",
             Self::Host { .. } => "host_error",
         }
     }
@@ -304,7 +311,10 @@ impl CallError {
             | Self::Cancelled => Blame::Caller,
             Self::Denied(_) => Blame::Operator,
             Self::Limit { .. } | Self::Trap { .. } => Blame::Guest,
-            Self::Overloaded { .. } | Self::ShuttingDown | Self::Host { .. } => Blame::Host,
+            Self::Overloaded { .. }
+            | Self::ShuttingDown
+            | Self::StoreReadOnly { .. }
+            | Self::Host { .. } => Blame::Host,
         }
     }
 }

@@ -25,6 +25,16 @@ impl Problem {
         problem
     }
 
+    pub(crate) fn store_read_only(text: String) -> Refusal {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "store_read_only",
+            "Nothing can be recorded now",
+            text,
+        )
+        .with_retry_after(Duration::from_secs(5))
+    }
+
     fn denied(denial: Denial) -> Refusal {
         let mut problem = Self::new(
             StatusCode::FORBIDDEN,
@@ -107,6 +117,7 @@ impl From<CallError> for Refusal {
                 text,
             )
             .with_retry_after(Duration::from_secs(5)),
+            CallError::StoreReadOnly { .. } => Problem::store_read_only(text),
             CallError::Cancelled => {
                 let status = StatusCode::from_u16(CLIENT_CLOSED_REQUEST)
                     .unwrap_or(StatusCode::REQUEST_TIMEOUT);

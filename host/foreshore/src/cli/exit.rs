@@ -66,7 +66,9 @@ impl From<&CallError> for Exit {
             CallError::UnknownTool { .. } | CallError::InvalidArguments { .. } => Self::BadCall,
             CallError::Denied(_) | CallError::Refused { .. } => Self::Denied,
             CallError::Limit { .. } => Self::Limit,
-            CallError::Overloaded { .. } | CallError::ShuttingDown => Self::Unavailable,
+            CallError::Overloaded { .. }
+            | CallError::ShuttingDown
+            | CallError::StoreReadOnly { .. } => Self::Unavailable,
             // A trap, a host fault, a caller that went away, and what later versions add.
             _ => Self::Failed,
         }
