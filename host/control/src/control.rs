@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use foreshore_domain::call::CallError;
 use foreshore_domain::component::{ComponentRef, Inspection, ToolName};
-use foreshore_domain::event::EventKind;
+use foreshore_domain::event::{EventKind, Tenant};
 use foreshore_domain::id::CallId;
 use foreshore_domain::limits::Limits;
 use foreshore_domain::outcome::{CallFailure, Outcome};
@@ -19,7 +19,7 @@ use foreshore_domain::policy::Policies;
 use foreshore_runtime::{
     Component, EngineConfig, InspectError, LoadFailure, Loader, LoaderConfig, Sandbox, Source,
 };
-use foreshore_store::{Health, Journal, JournalConfig};
+use foreshore_store::{Health, Journal, JournalConfig, ReadError};
 use semver::Version;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -31,6 +31,7 @@ use crate::directory::Directory;
 use crate::effects::Door;
 use crate::egress::{Egress, EgressConfig};
 use crate::error::{PutError, RemoveError, StartError};
+use crate::events::{EventFilter, Page};
 use crate::invoke::{Invocation, Invoker, failure};
 use crate::memory::Memory;
 use crate::record::Recorder;
@@ -294,6 +295,14 @@ impl Control {
     /// Memory, for people; guests reach it through the door.
     pub fn memory(&self) -> &Memory {
         &self.memory
+    }
+
+    /// At most `max` events after number `after` that a filter wants.
+    ///
+    /// # Errors
+    /// The journal cannot be read.
+    pub fn events(&self, after: u64, filter: &EventFilter, max: usize) -> Result<Page, ReadError> {
+        crate::events::read(&self.journal, &Tenant::DEFAULT, after, filter, max)
     }
 
     /// The journal, to read.

@@ -15,6 +15,7 @@ mod directory;
 mod effects;
 pub mod egress;
 mod error;
+mod events;
 mod intents;
 mod invoke;
 pub mod memory;
@@ -29,6 +30,7 @@ pub use components::Selection;
 pub use control::{Control, ControlConfig, Drained, JournalPlace};
 pub use effects::Door;
 pub use error::{PutError, RemoveError, StartError};
+pub use events::{EventFilter, Page};
 pub use invoke::Invocation;
 pub use memory::Memory;
 pub use summary::{Check, ComponentState, ComponentSummary, Readiness, ToolSummary};
@@ -39,4 +41,4 @@ pub use foreshore_runtime::{
     Compiler, Component, EngineConfig, LoadError, LoadFailure, LoaderConfig, Origin, Source,
     compile_child_main, examine,
 };
-pub use foreshore_store::{Journal, JournalConfig};
+pub use foreshore_store::{self as store, Journal, JournalConfig};

@@ -12,9 +12,10 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use crate::api::events::Events;
 use crate::config::size;
+use crate::connection::Peer;
 use crate::problem::{Problem, Refusal};
+use crate::pulse::Phase;
 
 /// How large a body may be, and the setting that says so.
 #[derive(Clone, Copy)]
@@ -90,12 +91,40 @@ impl Reader {
     }
 }
 
+/// The whole body of a request that takes no place among the calls. One that does not arrive at
+/// once is waited for among a bounded number of others.
+pub(crate) async fn whole(peer: &Peer, body: Incoming) -> Result<Bytes, Refusal> {
+    let max_bytes = peer.edge.config.limits.body_max_bytes;
+    let mut body = Reader::new(body, BodyLimit { setting: "body_max_bytes", max_bytes })?;
+    peer.pulse.enter(Phase::Body);
+    let bytes = match body.at_once().await {
+        Some(bytes) => bytes?,
+        None => slow(peer, &mut body).await?,
+    };
+    peer.pulse.body_read();
+    Ok(bytes)
+}
+
+/// A body that does not arrive at once; how many may be waited for is bounded.
+pub(crate) async fn slow(peer: &Peer, body: &mut Reader) -> Result<Bytes, Refusal> {
+    let max = peer.edge.config.limits.slow_bodies_max;
+    let _place =
+        peer.edge.slow_bodies.try_acquire().map_err(|_| Problem::too_many_slow_bodies(max))?;
+    body.whole().await
+}
+
 /// A response's body.
 pub(crate) enum Body {
     /// All of it; `None` once it was taken.
     Whole(Option<Bytes>),
     /// Server-sent events.
-    Events(Box<Events>),
+    Events(Box<dyn Events>),
+}
+
+/// Where server-sent events come from.
+pub(crate) trait Events: Send {
+    /// The next event; `None` after the last.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>>;
 }
 
 impl From<Bytes> for Body {

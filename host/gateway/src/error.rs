@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use foreshore_control::memory::MemoryFault;
+use foreshore_control::store::ReadError;
 use foreshore_control::{LoadError, PutError, RemoveError};
 use foreshore_domain::call::{Blame, CallError};
 use foreshore_domain::component::ComponentRef;
@@ -125,6 +127,40 @@ impl From<CallError> for Refusal {
             }
             CallError::Host { message } => Problem::host(&message),
             unknown => Problem::host(&unknown.to_string()),
+        }
+    }
+}
+
+impl From<MemoryFault> for Refusal {
+    fn from(fault: MemoryFault) -> Self {
+        let (code, text) = (fault.code(), fault.to_string());
+        let unprocessable = StatusCode::UNPROCESSABLE_ENTITY;
+        match fault {
+            MemoryFault::Conflict { actual, .. } => {
+                let title = "Another version stands there";
+                let mut problem = Problem::new(StatusCode::CONFLICT, code, title, text);
+                problem.actual_version = Some(actual);
+                problem
+            }
+            MemoryFault::Exhausted { max, .. } => {
+                let mut problem = Problem::new(unprocessable, code, "The namespace is full", text);
+                problem.allowed = Some(max);
+                problem
+            }
+            MemoryFault::Invalid(_) | MemoryFault::TooLarge { .. } => {
+                Problem::new(unprocessable, code, "The record cannot be kept", text)
+            }
+            MemoryFault::ReadOnly { .. } => Problem::store_read_only(text),
+            unknown => Problem::host(&unknown.to_string()),
+        }
+    }
+}
+
+impl From<ReadError> for Refusal {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::NotOpen => Problem::store_read_only(error.to_string()),
+            error => Problem::host(&error.to_string()),
         }
     }
 }

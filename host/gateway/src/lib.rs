@@ -18,6 +18,7 @@ mod negotiation;
 mod openapi;
 mod problem;
 mod pulse;
+mod query;
 mod request;
 mod routes;
 mod server;

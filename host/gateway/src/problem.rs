@@ -35,6 +35,7 @@ pub(crate) struct Problem {
     pub(crate) allowed: Option<u64>,
     pub(crate) pointer: Option<String>,
     pub(crate) suggestion: Option<String>,
+    pub(crate) actual_version: Option<u64>,
 }
 
 impl Problem {
@@ -58,6 +59,7 @@ impl Problem {
             allowed: None,
             pointer: None,
             suggestion: None,
+            actual_version: None,
         })
     }
 
@@ -215,11 +217,19 @@ impl Problem {
         )
     }
 
-    pub(crate) fn invalid_query(detail: &'static str) -> Refusal {
+    pub(crate) fn invalid_query(detail: &str) -> Refusal {
         Self::new(StatusCode::BAD_REQUEST, "invalid_query", "The query cannot be read", detail)
     }
 
     // The body of a request.
+
+    /// A body whose parts are not what they should be; `pointer` is where (RFC 6901).
+    pub(crate) fn invalid_body(pointer: &str, detail: impl Into<String>) -> Refusal {
+        let status = StatusCode::UNPROCESSABLE_ENTITY;
+        let mut problem = Self::new(status, "invalid_body", "The body cannot be taken", detail);
+        problem.pointer = Some(pointer.to_owned());
+        problem
+    }
 
     pub(crate) fn body_too_large(setting: &'static str, allowed: NonZeroU64) -> Refusal {
         Self::new(

@@ -129,7 +129,7 @@ async fn answer(peer: &Arc<Peer>, request: Request<Incoming>, id: &HeaderValue) 
     let (head, body) = request.into_parts();
     guard::check(&peer.edge.config, peer.local, &head)?;
     let matched =
-        peer.edge.routes.find(head.uri.path()).ok_or_else(|| {
+        peer.edge.routes.find(&head.method, head.uri.path()).ok_or_else(|| {
             Problem::not_found("no such path; /openapi.json lists those there are")
         })?;
     if !matched.route.takes(&head.method) {
@@ -142,6 +142,15 @@ async fn answer(peer: &Arc<Peer>, request: Request<Incoming>, id: &HeaderValue) 
         Route::Tool => api::tools::show(&peer.edge, &head, name),
         Route::Components => api::components::list(&peer.edge, &head),
         Route::Component => api::components::one(peer, &head, body, name).await,
+        Route::Namespaces => api::memory::namespaces(peer, &head),
+        Route::Namespace => api::memory::list(peer, &head, name),
+        Route::Record => api::memory::record(peer, &head, body, (name, &matched.second)).await,
+        Route::Versions => api::memory::versions(peer, &head, (name, &matched.second)),
+        Route::Search => api::memory::search(peer, &head, body, name).await,
+        Route::Relations => api::graph::relations(peer, &head, body, name).await,
+        Route::Paths => api::graph::paths(peer, &head, name).await,
+        Route::Events => api::journal::events(peer, &head).await,
+        Route::Audit => api::journal::audit(peer, &head).await,
         Route::Limits => api::limits::show(&peer.edge, &head),
         Route::OpenApi => api::health::openapi(&head),
         Route::Health => api::health::health(),

@@ -13,6 +13,15 @@ pub(crate) enum Route {
     Call,
     Components,
     Component,
+    Namespaces,
+    Namespace,
+    Record,
+    Versions,
+    Search,
+    Relations,
+    Paths,
+    Events,
+    Audit,
     Limits,
     OpenApi,
     Health,
@@ -20,12 +29,21 @@ pub(crate) enum Route {
 }
 
 /// A path, what it is, and the methods it takes as `Allow` lists them. `GET` brings `HEAD`.
-pub(crate) const ROUTES: [(&str, Route, &str); 9] = [
+pub(crate) const ROUTES: [(&str, Route, &str); 18] = [
     ("/v1/tools", Route::Tools, "GET, HEAD"),
     ("/v1/tools/{tool}", Route::Tool, "GET, HEAD"),
     ("/v1/tools/{tool}/call", Route::Call, "POST"),
     ("/v1/components", Route::Components, "GET, HEAD"),
     ("/v1/components/{name}", Route::Component, "GET, HEAD, PUT, DELETE"),
+    ("/v1/memory", Route::Namespaces, "GET, HEAD"),
+    ("/v1/memory/{namespace}", Route::Namespace, "GET, HEAD"),
+    ("/v1/memory/{namespace}/{key}", Route::Record, "GET, HEAD, PUT, DELETE"),
+    ("/v1/memory/{namespace}/{key}/versions", Route::Versions, "GET, HEAD"),
+    ("/v1/memory/{namespace}/search", Route::Search, "POST"),
+    ("/v1/graph/{namespace}/relations", Route::Relations, "GET, HEAD, POST, DELETE"),
+    ("/v1/graph/{namespace}/paths", Route::Paths, "GET, HEAD"),
+    ("/v1/events", Route::Events, "GET, HEAD"),
+    ("/v1/audit", Route::Audit, "GET, HEAD"),
     ("/v1/limits", Route::Limits, "GET, HEAD"),
     ("/openapi.json", Route::OpenApi, "GET, HEAD"),
     ("/healthz", Route::Health, "GET, HEAD"),
@@ -53,6 +71,8 @@ pub(crate) struct Matched<'path> {
     pub(crate) route: Route,
     /// The name in the path; empty where the route has none.
     pub(crate) name: Cow<'path, str>,
+    /// The second name in the path.
+    pub(crate) second: Cow<'path, str>,
 }
 
 impl Routes {
@@ -64,12 +84,21 @@ impl Routes {
         Self(router)
     }
 
-    /// Finds the route of a path; `None` if there is none, or if its name is no UTF-8 text.
-    pub(crate) fn find<'path>(&self, path: &'path str) -> Option<Matched<'path>> {
+    /// Finds the route of a request; `None` if there is none, or if a name in its path is no
+    /// UTF-8 text.
+    ///
+    /// A record may be called `search` as the search of its namespace is: the method tells them
+    /// apart.
+    pub(crate) fn find<'path>(&self, method: &Method, path: &'path str) -> Option<Matched<'path>> {
         let matched = self.0.at(path).ok()?;
-        let name = matched.params.iter().next().map_or("", |(_, name)| name);
-        let name = percent_encoding::percent_decode_str(name).decode_utf8().ok()?;
-        Some(Matched { route: *matched.value, name })
+        let mut names = matched.params.iter().map(|(_, name)| name);
+        let (name, second) = (names.next().unwrap_or(""), names.next().unwrap_or(""));
+        let decoded = |text| percent_encoding::percent_decode_str(text).decode_utf8().ok();
+        let (route, second) = match matched.value {
+            Route::Search if *method != Method::POST => (Route::Record, "search"),
+            route => (*route, second),
+        };
+        Some(Matched { route, name: decoded(name)?, second: decoded(second)? })
     }
 }
 
@@ -78,7 +107,9 @@ mod tests {
     use super::*;
 
     fn find(path: &str) -> Option<(Route, String)> {
-        Routes::new().find(path).map(|matched| (matched.route, matched.name.into_owned()))
+        let routes = Routes::new();
+        let found = routes.find(&Method::GET, path);
+        found.map(|matched| (matched.route, matched.name.into_owned()))
     }
 
     #[test]

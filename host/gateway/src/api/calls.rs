@@ -16,7 +16,7 @@ use hyper::body::Incoming;
 use tokio::time::timeout;
 
 use crate::api::events;
-use crate::body::{BodyLimit, Reader};
+use crate::body::{self, BodyLimit, Reader};
 use crate::connection::Peer;
 use crate::negotiation::{self, Form};
 use crate::problem::{Problem, Refusal};
@@ -100,17 +100,10 @@ async fn admit(peer: &Peer, mut body: Reader) -> Result<(Permit, Bytes), Refusal
         Some(arguments) => (permit, arguments?),
         None => {
             drop(permit);
-            let arguments = slow_body(peer, &mut body).await?;
+            let arguments = body::slow(peer, &mut body).await?;
             (control.admit().await?, arguments)
         }
     };
     peer.pulse.body_read();
     Ok((permit, arguments))
-}
-
-async fn slow_body(peer: &Peer, body: &mut Reader) -> Result<Bytes, Refusal> {
-    let max = peer.edge.config.limits.slow_bodies_max;
-    let _place =
-        peer.edge.slow_bodies.try_acquire().map_err(|_| Problem::too_many_slow_bodies(max))?;
-    body.whole().await
 }

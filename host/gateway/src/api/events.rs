@@ -19,7 +19,7 @@ use http::{HeaderValue, Response};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::body::Body;
+use crate::body::{Body, Events};
 use crate::connection::Peer;
 use crate::problem::{Problem, Refusal};
 use crate::pulse::Phase;
@@ -40,7 +40,7 @@ pub(crate) fn stream(
     invocation.observer = Some(Arc::new(Watcher(sender)));
     let request_id = request_id.to_str().unwrap_or_default().to_owned();
     let call = run(Arc::clone(&peer.edge.control), permit, invocation, request_id.clone());
-    let events = Events {
+    let events = CallEvents {
         peer: Arc::clone(peer),
         request_id,
         receiver,
@@ -85,7 +85,7 @@ impl Observer for Watcher {
 }
 
 /// The events of one call, in order.
-pub(crate) struct Events {
+struct CallEvents {
     peer: Arc<Peer>,
     request_id: String,
     receiver: mpsc::Receiver<Bytes>,
@@ -95,9 +95,8 @@ pub(crate) struct Events {
     last: VecDeque<Bytes>,
 }
 
-impl Events {
-    /// The next event; `None` after the last.
-    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+impl Events for CallEvents {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         if let Some(call) = &mut self.call {
             if let Poll::Ready(Some(event)) = self.receiver.poll_recv(cx) {
                 return Poll::Ready(Some(event));
@@ -126,7 +125,7 @@ impl Events {
     }
 }
 
-impl Drop for Events {
+impl Drop for CallEvents {
     fn drop(&mut self) {
         if let Some(call) = self.call.take() {
             call.abort();

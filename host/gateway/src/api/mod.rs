@@ -4,6 +4,9 @@
 pub(crate) mod calls;
 pub(crate) mod components;
 pub(crate) mod events;
+pub(crate) mod graph;
 pub(crate) mod health;
+pub(crate) mod journal;
 pub(crate) mod limits;
+pub(crate) mod memory;
 pub(crate) mod tools;

@@ -7,6 +7,8 @@ mod call;
 mod component;
 mod content;
 mod host;
+mod journal;
+mod memory;
 mod problem;
 mod tool;
 
@@ -18,6 +20,13 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 pub(crate) use call::{CallResult, LogSchema, ProgressSchema};
 pub(crate) use component::{ComponentSchema, ComponentsSchema};
 pub(crate) use host::{HealthSchema, LimitSchema, LimitsSchema, ReadinessSchema};
+pub(crate) use journal::{EventSchema, EventsSchema};
+pub(crate) use memory::{
+    EmbeddingSchema, MemoryFoundSchema, MemoryHitSchema, MemoryKeysSchema, MemoryNamespaceSchema,
+    MemoryNamespacesSchema, MemoryPutSchema, MemoryQuerySchema, MemoryRecordSchema,
+    MemoryVersionsSchema, MemoryWrittenSchema, PathsSchema, RelationChangedSchema, RelationSchema,
+    RelationsSchema, method,
+};
 pub(crate) use problem::ProblemSchema;
 pub(crate) use tool::{ToolSchema, ToolsSchema};
 
@@ -38,6 +47,13 @@ pub(crate) fn event(name: &str, value: &impl Serialize) -> Bytes {
     // JSON text from serde holds no line break, so one `data` line carries it.
     serde_json::to_writer(&mut text, value).expect("invariant: wire types are JSON");
     text.extend_from_slice(b"\n\n");
+    text.into()
+}
+
+/// An event of a stream that a client can go on behind: it has a number.
+pub(crate) fn numbered_event(number: u64, name: &str, value: &impl Serialize) -> Bytes {
+    let mut text = format!("id: {number}\n").into_bytes();
+    text.extend_from_slice(&event(name, value));
     text.into()
 }
 

@@ -43,6 +43,9 @@ pub(crate) struct ProblemSchema<'a> {
     /// The nearest name there is.
     #[serde(skip_serializing_if = "Option::is_none")]
     suggestion: Option<&'a str>,
+    /// The version that stands there; 0 for none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    actual_version: Option<u64>,
     /// What the call used until then.
     #[serde(skip_serializing_if = "Option::is_none")]
     usage: Option<UsageSchema>,
@@ -72,6 +75,7 @@ impl<'a> ProblemSchema<'a> {
             allowed: problem.allowed,
             pointer: problem.pointer.as_deref(),
             suggestion: problem.suggestion.as_deref(),
+            actual_version: problem.actual_version,
             usage: problem.usage.map(UsageSchema::from),
         }
     }

@@ -180,6 +180,17 @@ impl Client {
         text(&std::mem::take(&mut self.received))
     }
 
+    /// Everything that is received until these words have come.
+    pub async fn until(&mut self, words: &str) -> String {
+        let wait = async {
+            while find(&self.received, words.as_bytes()).is_none() {
+                assert_ne!(self.read_more().await, 0, "it ended: {}", text(&self.received));
+            }
+        };
+        timeout(HANG, wait).await.expect("these words");
+        text(&self.received)
+    }
+
     /// Whether the other side ends the connection in time, without a word.
     pub async fn is_closed_within(&mut self, time: Duration) -> bool {
         timeout(time, self.read_more()).await == Ok(0)

@@ -10,5 +10,6 @@ mod guest;
 mod harness;
 mod listings;
 mod malformed;
+mod memory;
 mod pressure;
 mod random;

@@ -1,0 +1,276 @@
+//! Records, hits and relations of memory.
+
+use foreshore_control::store::memory::{Hit, Method, Usage, Version};
+use foreshore_domain::memory::{Relation, ValueRef};
+use serde_json::value::RawValue;
+
+/// A record to be written.
+#[derive(serde::Deserialize, utoipa::ToSchema)]
+#[schema(as = MemoryPut)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MemoryPutSchema {
+    /// Any JSON, at most 48 KiB.
+    #[schema(value_type = Object)]
+    pub(crate) value: Box<RawValue>,
+    /// At most 16, of at most 64 bytes.
+    #[serde(default)]
+    pub(crate) tags: Vec<String>,
+    /// From 0, worth little, to 1; weighs in searches.
+    #[serde(default)]
+    pub(crate) importance: f32,
+    /// Forgotten after so many seconds.
+    #[serde(default)]
+    pub(crate) ttl_s: Option<u64>,
+    /// The version that must stand there now; 0 for none. Left out, it writes over any.
+    #[serde(default)]
+    pub(crate) expected_version: Option<u64>,
+    /// Its place in a model's space, for search by meaning.
+    #[serde(default)]
+    pub(crate) embedding: Option<EmbeddingSchema>,
+}
+
+/// A text's place in the space of a model that embeds texts.
+#[derive(serde::Deserialize, utoipa::ToSchema)]
+#[schema(as = Embedding)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EmbeddingSchema {
+    /// Which model.
+    pub(crate) model: String,
+    /// 1 to 4,096 finite numbers.
+    pub(crate) vector: Vec<f32>,
+}
+
+/// Where a write went.
+#[derive(serde::Serialize, utoipa::ToSchema)]
+#[schema(as = MemoryWritten)]
+pub(crate) struct MemoryWrittenSchema {
+    /// The version, which is on disk.
+    pub(crate) version: u64,
+}
+
+/// One version of a record.
+#[derive(serde::Serialize, utoipa::ToSchema)]
+#[schema(as = MemoryRecord)]
+pub(crate) struct MemoryRecordSchema<'a> {
+    key: &'a str,
+    /// From 1; goes on over deletions.
+    version: u64,
+    /// `written`, `deleted` or `expired`.
+    state: &'static str,
+    /// The value, if it was written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    value: Option<&'a RawValue>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tags: Vec<&'a str>,
+    importance: f32,
+    /// Milliseconds since 1970.
+    written_at: u64,
+    /// Milliseconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<u64>,
+    /// Where its text came from: `person`, `agent:NAME`, `tool:NAME`, `url:HOST`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    origin: Option<String>,
+}
+
+impl<'a> MemoryRecordSchema<'a> {
+    pub(crate) fn new(key: &'a str, version: &'a Version) -> Self {
+        use foreshore_control::store::memory::State;
+        let mut record = Self {
+            key,
+            version: version.version,
+            state: "expired",
+            value: None,
+            tags: Vec::new(),
+            importance: 0.0,
+            written_at: version.written_at_unix_ms,
+            expires_at: None,
+            origin: None,
+        };
+        match &version.state {
+            State::Written(entry) => {
+                record.state = "written";
+                if let ValueRef::Inline(json) = &entry.value {
+                    // It was parsed when it was written.
+                    record.value = serde_json::from_str(json.as_str()).ok();
+                }
+                record.tags = entry.tags.as_slice().iter().map(|tag| tag.as_str()).collect();
+                record.importance = entry.importance.get();
+                record.expires_at = entry.expires_at_unix_ms;
+                record.origin = Some(entry.origin.to_string());
+            }
+            State::Deleted { origin } => {
+                record.state = "deleted";
+                record.origin = Some(origin.to_string());
+            }
+            State::Expired => {}
+        }
+        record
+    }
+}
+
+/// The versions of a record, newest first.
+#[derive(serde::Serialize, utoipa::ToSchema)]
+#[schema(as = MemoryVersions)]
+pub(crate) struct MemoryVersionsSchema<'a> {
+    pub(crate) versions: Vec<MemoryRecordSchema<'a>>,
+}
+
+/// A page of keys, in order.
+#[derive(serde::Serialize, utoipa::ToSchema)]
+#[schema(as = MemoryKeys)]
+pub(crate) struct MemoryKeysSchema {
+    pub(crate) keys: Vec<String>,
+    /// What to ask for the next page with; left out at the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) next_cursor: Option<String>,
+}
+
+/// The namespaces there are.
+#[derive(serde::Serialize, utoipa::ToSchema)]
+#[schema(as = MemoryNamespaces)]
+pub(crate) struct MemoryNamespacesSchema {
+    pub(crate) namespaces: Vec<MemoryNamespaceSchema>,
+}
+
+/// A namespace and what it amounts to.
+#[derive(serde::Serialize, utoipa::ToSchema)]
+#[schema(as = MemoryNamespace)]
+pub(crate) struct MemoryNamespaceSchema {
+    name: String,
+    /// Records that are there.
+    records: u64,
+    /// Their keys, values and tags.
+    bytes: u64,
+    /// Versions that are kept.
+    versions: u64,
+    relations: u64,
+}
+
+impl From<(String, Usage)> for MemoryNamespaceSchema {
+    fn from((name, usage): (String, Usage)) -> Self {
+        Self {
+            name,
+            records: usage.entries,
+            bytes: usage.bytes,
+            versions: usage.versions,
+            relations: usage.relations,
+        }
+    }
+}
+
+/// What to look for.
+#[derive(serde::Deserialize, utoipa::ToSchema)]
+#[schema(as = MemoryQuery)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MemoryQuerySchema {
+    /// Words, any of which a hit has.
+    #[serde(default)]
+    pub(crate) query: String,
+    /// At most so many hits: 1 to 100; 10 if left out.
+    #[serde(default)]
+    pub(crate) limit: Option<usize>,
+    /// A hit has all of them.
+    #[serde(default)]
+    pub(crate) tags: Vec<String>,
+    /// A hit was written then or later, in milliseconds since 1970.
+    #[serde(default)]
+    pub(crate) since: Option<u64>,
+    /// What the query means to a model; records with a vector of the same model are found by it.
+    #[serde(default)]
+    pub(crate) embedding: Option<EmbeddingSchema>,
+}
+
+/// What was found.
+#[derive(serde::Serialize, utoipa::ToSchema)]
+#[schema(as = MemoryFound)]
+pub(crate) struct MemoryFoundSchema<'a> {
+    /// `lexical` (words alone) or `hybrid` (words and vectors, fused by rank).
+    pub(crate) method: &'static str,
+    /// Best first.
+    pub(crate) hits: Vec<MemoryHitSchema<'a>>,
+}
+
+/// A record that was found.
+#[derive(serde::Serialize, utoipa::ToSchema)]
+#[schema(as = MemoryHit)]
+pub(crate) struct MemoryHitSchema<'a> {
+    /// Higher is better; comparable within one answer only.
+    score: f32,
+    snippet: SnippetSchema<'a>,
+    #[serde(flatten)]
+    record: MemoryRecordSchema<'a>,
+}
+
+/// The part of a record that matches.
+#[derive(serde::Serialize, utoipa::ToSchema)]
+#[schema(as = Snippet)]
+pub(crate) struct SnippetSchema<'a> {
+    text: &'a str,
+    /// The matched words: from and to, in bytes of `text`.
+    matches: Vec<[usize; 2]>,
+}
+
+impl<'a> From<&'a Hit> for MemoryHitSchema<'a> {
+    fn from(hit: &'a Hit) -> Self {
+        let matches = hit.snippet.matches.iter().map(|range| [range.start, range.end]).collect();
+        Self {
+            score: hit.score,
+            snippet: SnippetSchema { text: &hit.snippet.text, matches },
+            record: MemoryRecordSchema::new(&hit.key, &hit.version),
+        }
+    }
+}
+
+pub(crate) fn method(method: Method) -> &'static str {
+    match method {
+        Method::Lexical => "lexical",
+        Method::Hybrid => "hybrid",
+    }
+}
+
+/// A directed, labelled edge between two keys.
+#[derive(serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+#[schema(as = Relation)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RelationSchema {
+    pub(crate) subject: String,
+    pub(crate) predicate: String,
+    pub(crate) object: String,
+}
+
+impl From<&Relation> for RelationSchema {
+    fn from(relation: &Relation) -> Self {
+        Self {
+            subject: relation.subject.as_str().to_owned(),
+            predicate: relation.predicate.as_str().to_owned(),
+            object: relation.object.as_str().to_owned(),
+        }
+    }
+}
+
+/// Whether the graph changed.
+#[derive(serde::Serialize, utoipa::ToSchema)]
+#[schema(as = RelationChanged)]
+pub(crate) struct RelationChangedSchema {
+    /// `false` if it already was so.
+    pub(crate) changed: bool,
+}
+
+/// Relations of a key, in either direction.
+#[derive(serde::Serialize, utoipa::ToSchema)]
+#[schema(as = Relations)]
+pub(crate) struct RelationsSchema {
+    pub(crate) relations: Vec<RelationSchema>,
+}
+
+/// The shortest paths between two keys.
+#[derive(serde::Serialize, utoipa::ToSchema)]
+#[schema(as = Paths)]
+pub(crate) struct PathsSchema {
+    /// At most 10, of at most 4 relations each.
+    pub(crate) paths: Vec<Vec<RelationSchema>>,
+    /// Whether everything within reach was read.
+    pub(crate) complete: bool,
+}
