@@ -331,6 +331,12 @@ pub enum CorruptError {
         /// Its name.
         digest: BlobDigest,
     },
+    /// A view points at an event that is not one it should.
+    #[error("the view of streams is wrong about event {seq}: rebuild the views")]
+    View {
+        /// Which.
+        seq: u64,
+    },
     /// An entry of the journal's own table cannot be read.
     #[error("the entry {name:?} about the journal itself cannot be read")]
     Meta {

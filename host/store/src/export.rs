@@ -61,7 +61,7 @@ impl Journal {
     /// # Errors
     /// [`ExportError`]; what was written is then of no use.
     pub fn export(&self, to: &mut dyn Write) -> Result<Exported, ExportError> {
-        export(&self.db()?.begin_read()?, u64::MAX, to)
+        self.reading(|read| export(read, u64::MAX, to))
     }
 }
 

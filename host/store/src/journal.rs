@@ -18,8 +18,8 @@ use tokio::sync::{Semaphore, oneshot, watch};
 use crate::blobs;
 use crate::checkpoint::Checkpoint;
 use crate::commit::{COMMIT_BLOB_BYTES_MAX, Commit, Committed};
-use crate::db::{Db, Opener, storage};
-use crate::error::{AcceptError, AppendError, OpenError, ReadError, RebuildError};
+use crate::db::{Db, Opener, caught, storage};
+use crate::error::{AcceptError, AppendError, CorruptError, OpenError, ReadError, RebuildError};
 use crate::frame::{Event, Hash};
 use crate::frames::Frames;
 use crate::meta::Meta;
@@ -212,12 +212,12 @@ impl Journal {
         let Place { open, reserve, seals } = place;
         let not_verified = |error| start::not_verified(path, error);
         let (db, tip) = start::open(path, &open, &mut progress)?;
-        let newest_at_unix_ms = start::newest_at(&db, tip).map_err(not_verified)?;
+        let newest_at_unix_ms = caught(|| start::newest_at(&db, tip)).map_err(not_verified)?;
         let seals = match seals {
             Some((files, opening)) => {
                 let end = (tip, newest_at_unix_ms);
-                let seals = Seals::open(files, config.seal_every, &db, end, opening);
-                Some(seals.map_err(not_verified)?)
+                let open = || Seals::open(files, config.seal_every, &db, end, opening);
+                Some(caught(open).map_err(not_verified)?)
             }
             None => None,
         };
@@ -311,8 +311,7 @@ impl Journal {
     /// # Errors
     /// [`ReadError`].
     pub fn read(&self, from_seq: u64, max: usize) -> Result<Vec<Event>, ReadError> {
-        let read = self.db()?.begin_read()?;
-        frames_of(&read)?.read(from_seq, max)
+        self.reading(|read| frames_of(read)?.read(from_seq, max))
     }
 
     /// At most `max` events of one stream, from number `from_seq` on, each held to its hashes.
@@ -327,16 +326,22 @@ impl Journal {
         from_seq: u64,
         max: usize,
     ) -> Result<Vec<Event>, ReadError> {
-        let read = self.db()?.begin_read()?;
-        let name = stream.to_string();
-        let seqs =
-            streams::read(&read, (tenant.as_str(), &name), from_seq, max).map_err(storage)?;
-        let frames = frames_of(&read)?;
-        let mut events = Vec::with_capacity(seqs.len());
-        for seq in seqs {
-            events.extend(frames.read(seq, 1)?);
-        }
-        Ok(events)
+        let (tenant, stream) = (tenant.as_str(), &*stream.to_string());
+        self.reading(|read| {
+            let seqs = streams::read(read, (tenant, stream), from_seq, max).map_err(storage)?;
+            let frames = frames_of(read)?;
+            let mut events = Vec::with_capacity(seqs.len());
+            for seq in seqs {
+                // The chain says what the event is; the view only where to look.
+                match frames.read(seq, 1)?.pop() {
+                    Some(event) if (&*event.tenant, &*event.stream) == (tenant, stream) => {
+                        events.push(event);
+                    }
+                    _ => return Err(CorruptError::View { seq }.into()),
+                }
+            }
+            Ok(events)
+        })
     }
 
     /// A blob's bytes, held to its name; `None` if it is not stored.
@@ -344,7 +349,7 @@ impl Journal {
     /// # Errors
     /// [`ReadError`].
     pub fn blob(&self, digest: &BlobDigest) -> Result<Option<Vec<u8>>, ReadError> {
-        blobs::get(&self.db()?.begin_read()?, digest)
+        self.reading(|read| blobs::get(read, digest))
     }
 
     /// Holds every event to the chain, and the chain to the checkpoints beside the database.
@@ -360,14 +365,14 @@ impl Journal {
     /// # Errors
     /// As [`Self::verify`].
     pub fn verify_with(&self, kept: &[Checkpoint]) -> Result<Verified, ReadError> {
-        let db = self.db()?;
-        let read = db.begin_read()?;
         let own = match &self.0.seal_files {
             Some(files) => files.all()?,
             None => Vec::new(),
         };
-        let identity = Meta::read(&read)?.identity;
-        seals::verify(&frames_of(&read)?, own.iter().chain(kept), identity.as_ref())
+        self.reading(|read| {
+            let identity = Meta::read(read)?.identity;
+            seals::verify(&frames_of(read)?, own.iter().chain(kept), identity.as_ref())
+        })
     }
 
     /// The newest checkpoint, now and whenever there is another; to be sent elsewhere. `None`
@@ -394,8 +399,7 @@ impl Journal {
     /// # Errors
     /// [`ReadError`].
     pub fn hash_at(&self, seq: u64) -> Result<Option<Hash>, ReadError> {
-        let read = self.db()?.begin_read()?;
-        frames_of(&read)?.hash_at(seq)
+        self.reading(|read| frames_of(read)?.hash_at(seq))
     }
 
     /// Clears all views and makes them again from the events; appends wait meanwhile. If this is
@@ -424,6 +428,15 @@ impl Journal {
         });
         self.0.shared.queue.push_urgent(Entry::Task(task)).ok()?;
         answer.await.ok()
+    }
+
+    /// Reads one state of the journal.
+    pub(crate) fn reading<T, E: From<ReadError>>(
+        &self,
+        work: impl FnOnce(&redb::ReadTransaction) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let db = self.db()?;
+        caught(|| work(&db.begin_read()?))
     }
 
     pub(crate) fn db(&self) -> Result<Arc<Db>, ReadError> {

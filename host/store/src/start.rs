@@ -1,6 +1,7 @@
 //! From a file to a journal that can be used: schema, views and the end of the chain are looked
 //! at, in this order, each time it is opened.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use redb::{Database, DatabaseError};
@@ -17,6 +18,15 @@ pub(crate) const SCHEMA: u32 = 2;
 
 /// Opens the database, brings it up to date, and finds the end of the chain.
 pub(crate) fn open(
+    path: &Path,
+    opener: &Opener,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<(Db, Tip), OpenError> {
+    let opened = catch_unwind(AssertUnwindSafe(|| try_open(path, opener, progress)));
+    opened.unwrap_or_else(|_| Err(failed(path, &"the file is damaged")))
+}
+
+fn try_open(
     path: &Path,
     opener: &Opener,
     progress: &mut dyn FnMut(Progress),
@@ -76,10 +86,14 @@ pub(crate) fn keep_older(path: &Path, cache_bytes: usize) -> Result<(), OpenErro
     if !std::fs::metadata(path).is_ok_and(|found| found.len() > 0) {
         return Ok(());
     }
-    let db = Db::new(open_file(path, cache_bytes).map_err(|error| not_opened(path, error))?);
-    let version = meta_of(path, &db)?.schema.unwrap_or(1);
-    let is_empty = tip_of(&db).is_ok_and(|tip| tip.seq == 0);
-    drop(db);
+    let look = || {
+        let db = open_file(path, cache_bytes).map_err(|error| not_opened(path, error))?;
+        let db = Db::new(db);
+        let version = meta_of(path, &db)?.schema.unwrap_or(1);
+        Ok((version, tip_of(&db).is_ok_and(|tip| tip.seq == 0)))
+    };
+    let looked = catch_unwind(AssertUnwindSafe(look));
+    let (version, is_empty) = looked.unwrap_or_else(|_| Err(failed(path, &"it is damaged")))?;
     if version == SCHEMA || is_empty {
         return Ok(());
     }

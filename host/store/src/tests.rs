@@ -4,6 +4,7 @@
 mod crash;
 mod disk;
 mod entries;
+mod flips;
 mod seals;
 mod upkeep;
 mod views;

@@ -12,7 +12,7 @@ use redb::backends::InMemoryBackend;
 use redb::{Database, ReadTransaction, ReadableTable as _, TableDefinition, TableError};
 
 use crate::blobs::{self, BLOBS};
-use crate::db::{Db, storage};
+use crate::db::{Db, caught, storage};
 use crate::error::{OpenError, ReadError, RebuildError};
 use crate::frames::FRAMES;
 use crate::journal::{Journal, Tip, Verified, frames_of};
@@ -135,7 +135,7 @@ impl Journal {
     /// # Errors
     /// [`ReadError`].
     pub async fn stats(&self) -> Result<Stats, ReadError> {
-        let stats = self.on_writer(|writer| stats(&*database(writer)?)).await;
+        let stats = self.on_writer(|writer| caught(|| stats(&*database(writer)?))).await;
         stats.unwrap_or(Err(ReadError::NotOpen))
     }
 
@@ -150,7 +150,7 @@ impl Journal {
             return Err(CheckError::Repaired);
         }
         let db = self.db()?;
-        let checked = tokio::task::spawn_blocking(move || check(&db));
+        let checked = tokio::task::spawn_blocking(move || caught(|| check(&db)));
         checked.await.map_err(|_| ReadError::NotOpen)?
     }
 
@@ -170,7 +170,7 @@ impl Journal {
     /// [`BackupError`]; nothing is left under that name then.
     pub async fn backup(&self, to: &Path) -> Result<Tip, BackupError> {
         let (db, to) = (self.db()?, to.to_owned());
-        let copied = tokio::task::spawn_blocking(move || copy(&db, &to));
+        let copied = tokio::task::spawn_blocking(move || caught(|| copy(&db, &to)));
         copied.await.map_err(|_| ReadError::NotOpen)?
     }
 
@@ -200,7 +200,7 @@ impl Journal {
             let until = Instant::now() + READERS_PATIENCE;
             let (done, db) = loop {
                 db = match Arc::try_unwrap(db) {
-                    Ok(mut db) => break (Ok(work(db.database())), db.into()),
+                    Ok(mut db) => break (caught(|| Ok(work(db.database()))), db.into()),
                     Err(db) if Instant::now() > until => break (Err(CheckError::Busy), db),
                     Err(db) => db,
                 };
