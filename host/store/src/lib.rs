@@ -7,6 +7,7 @@
 //! [`Journal::append`] acknowledged is on disk, and an entry is recorded whole or not at all.**
 #![forbid(unsafe_code)]
 
+mod archive;
 mod blobs;
 mod checkpoint;
 mod commit;
@@ -31,6 +32,7 @@ mod upkeep;
 mod views;
 mod writer;
 
+pub use archive::{Archive, ArchiveError};
 pub use blobs::BLOB_MAX_BYTES;
 pub use checkpoint::{Checkpoint, CheckpointParseError};
 pub use commit::{

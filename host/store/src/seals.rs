@@ -14,12 +14,12 @@ use std::time::{Duration, Instant};
 use ed25519_dalek::SigningKey;
 use tokio::sync::watch;
 
-use crate::checkpoint::{Checkpoint, hex, unhex};
+use crate::checkpoint::{Checkpoint, hex, is_anchored, sign_anchor, unhex};
 use crate::db::Db;
 use crate::error::{ReadError, SealError};
 use crate::frames::Frames;
 use crate::journal::{Tip, Verified, frames_of};
-use crate::meta::{self, Identity, Meta};
+use crate::meta::{self, Anchor, Identity, Meta};
 use crate::start::sync_parent;
 
 /// How often the chain is signed.
@@ -175,7 +175,7 @@ impl Seals {
         (tip, at_unix_ms): (Tip, u64),
         opening: Opening,
     ) -> Result<Self, ReadError> {
-        let identity = Meta::read(&db.begin_read()?)?.identity;
+        let Meta { identity, base, anchor, .. } = Meta::read(&db.begin_read()?)?;
         let accepted = opening == Opening::Accepted;
         let key = match (files.key()?, &identity) {
             (Some(key), _) => key,
@@ -185,6 +185,13 @@ impl Seals {
         let public_key = key.verifying_key().to_bytes();
         if !accepted && identity.as_ref().is_some_and(|known| known.public_key != public_key) {
             return Err(SealError::OtherKey.into());
+        }
+        if base.seq > 0 && !accepted {
+            let journal_id = identity.as_ref().map_or([0; 16], |known| known.journal_id);
+            let key = key.verifying_key();
+            if !anchor.is_some_and(|anchor| is_anchored(&key, &journal_id, base, &anchor)) {
+                return Err(SealError::NotAnchored { seq: base.seq }.into());
+            }
         }
         let newest = match files.newest() {
             Err(_) if accepted => None,
@@ -219,6 +226,16 @@ impl Seals {
             let write = || {
                 let txn = db.begin_write()?;
                 meta::set_identity(&txn, &now)?;
+                txn.commit().map_err(redb::Error::from)
+            };
+            write().map_err(crate::db::storage)?;
+        }
+        if accepted && base.seq > 0 {
+            // Taken as it is, with what it continues; the key may be another one now.
+            let anchor = sign_anchor(&key, &newest.journal_id, base, at_unix_ms);
+            let write = || {
+                let txn = db.begin_write()?;
+                meta::set_base(&txn, base, &anchor)?;
                 txn.commit().map_err(redb::Error::from)
             };
             write().map_err(crate::db::storage)?;
@@ -272,6 +289,18 @@ impl Seals {
                 false
             }
         }
+    }
+
+    /// Signs that what came up to `base` is archived, and adds a checkpoint of there; the newest
+    /// one stays the last of the file.
+    pub(crate) fn anchor(&mut self, base: Tip, at_unix_ms: u64) -> std::io::Result<Anchor> {
+        let Checkpoint { journal_id, epoch, .. } = self.newest;
+        if base.seq > self.newest.seq {
+            return Err(std::io::Error::other("its events are not signed yet"));
+        }
+        self.files.append(&Checkpoint::sign(&self.key, journal_id, epoch, base, at_unix_ms))?;
+        self.files.append(&self.newest)?;
+        Ok(sign_anchor(&self.key, &journal_id, base, at_unix_ms))
     }
 
     pub(crate) fn newest(&self) -> &Checkpoint {

@@ -1,6 +1,7 @@
 //! The journal as a whole: order, group commit, closing, tampering, bounds. What happens when
 //! the disk fails is in `crash`.
 
+mod archive;
 mod crash;
 mod disk;
 mod entries;

@@ -1,7 +1,8 @@
 //! What an operator does with a journal that runs: look at it, check it, copy it, compact it.
 //!
 //! A backup holds the events, the blobs and what the journal says about itself, as of one
-//! moment; its views are made in it from the events, so that a backup is also a test of them.
+//! moment; its views are made in it from the events, so that a backup is also a test of them,
+//! and takes the archives as rebuilding does.
 //! Deliberately absent: when any of this is done.
 
 use std::path::{Path, PathBuf};
@@ -270,7 +271,7 @@ fn check(db: &Db) -> Result<Checked, CheckError> {
     // The comparison is made in memory, beside the journal: it is read alone.
     let scratch = Database::builder().create_with_backend(InMemoryBackend::new());
     let scratch = Db::new(scratch.map_err(storage)?);
-    rebuild::replay(&frames, &scratch, frames.base().seq, &mut |_| {})?;
+    rebuild::replay(&read, &scratch, 0, &mut |_| {})?;
     let made = views::dump(&scratch.begin_read()?).map_err(storage)?;
     let live = views::dump(&read).map_err(storage)?;
     if let Some(((view, _), _)) = live.iter().zip(&made).find(|(live, made)| live != made) {
@@ -307,7 +308,7 @@ fn copy_into(db: &Db, part: &Path) -> Result<Tip, BackupError> {
     let verified = frames_of(&read)?.verify(|_| Ok(()))?;
     let txn = target.begin_write().map_err(failed)?;
     meta::copy(&read, &txn)?;
-    meta::set_rebuilt_to(&txn, Some(frames_of(&read)?.base().seq)).map_err(failed)?;
+    meta::set_rebuilt_to(&txn, Some(0)).map_err(failed)?;
     txn.commit().map_err(|error| failed(error.into()))?;
     copy_table(&read, &target, FRAMES, failed)?;
     copy_table(&read, &target, BLOBS, failed)?;

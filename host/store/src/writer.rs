@@ -11,11 +11,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use foreshore_domain::event::{EventKind, NewEvent, Stream, Tenant};
+use redb::WriteTransaction;
 use tokio::sync::{oneshot, watch};
 
 use crate::db::{Db, Opener};
 use crate::error::AppendError;
-use crate::group::{self, Fate, Request, Stop, Trouble, Written};
+use crate::group::{self, Also, Fate, Request, Stop, Trouble, Written};
 use crate::journal::{EVENT_MAX_BYTES, Tip, event_bytes};
 use crate::meta;
 use crate::queue::{Batch, Entry, Next, Permits, Queue, Reply, Task};
@@ -283,12 +284,26 @@ impl Writer {
     }
 
     pub(crate) fn write_group(&self, requests: &[Request]) -> Result<Written, Stop> {
+        self.write_group_and(requests, &|_| Ok(()))
+    }
+
+    pub(crate) fn write_group_and(
+        &self,
+        requests: &[Request],
+        also: Also<'_>,
+    ) -> Result<Written, Stop> {
         let Some(db) = self.shared.db() else {
             return Err(Stop::Storage(Trouble::new("the journal is not open")));
         };
         let before = self.shared.tip();
+        let also = |txn: &WriteTransaction| {
+            if let Some(sealed) = self.sealed {
+                meta::set_sealed(txn, sealed)?;
+            }
+            also(txn)
+        };
         // redb panics on some states of a broken file; that ends this commit, not the host.
-        catch_unwind(AssertUnwindSafe(|| group::write(&db, before, requests, self.sealed)))
+        catch_unwind(AssertUnwindSafe(|| group::write(&db, before, requests, &also)))
             .unwrap_or_else(|_| Err(Stop::Storage(Trouble::new("a commit panicked"))))
     }
 }
