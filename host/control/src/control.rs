@@ -299,7 +299,7 @@ impl Control {
         let (loaded, refused) = (snapshot.components().count(), snapshot.refused().count());
         let (journal_ok, journal) = match self.journal.health() {
             Health::Open => (true, format!("open, {} events", self.journal.tip().seq)),
-            Health::Failed { message } => (false, format!("being re-opened: {message}")),
+            Health::Failed { message, .. } => (false, format!("being re-opened: {message}")),
             Health::Closed => (false, "closed".to_owned()),
         };
         let is_draining = self.admission.is_closed();

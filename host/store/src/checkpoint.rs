@@ -14,8 +14,8 @@
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use serde::{Deserialize, Serialize};
 
+use crate::facts::Tip;
 use crate::frame::Hash;
-use crate::journal::Tip;
 use crate::meta::Anchor;
 
 const CONTEXT: &[u8] = b"foreshore journal checkpoint 1\0";

@@ -15,9 +15,10 @@ use std::io::Write;
 use redb::ReadTransaction;
 
 use crate::error::ReadError;
+use crate::facts::Tip;
 use crate::frame::Hash;
 use crate::frames::Frames;
-use crate::journal::{Journal, Tip};
+use crate::journal::Journal;
 use crate::meta::Meta;
 
 pub(crate) const MAGIC: &[u8; 27] = b"FORESHORE JOURNAL EXPORT 1\n";

@@ -16,7 +16,7 @@ use std::ops::Range;
 use foreshore_domain::event::NewEvent;
 
 use crate::error::CorruptError;
-use crate::journal::Tip;
+use crate::facts::Tip;
 use crate::views::EventRef;
 
 /// A value of the chain.

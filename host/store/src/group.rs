@@ -13,9 +13,9 @@ use crate::blobs;
 use crate::commit::{Committed, Condition, Conflict, Prepared};
 use crate::db::Db;
 use crate::error::AppendError;
+use crate::facts::Tip;
 use crate::frame::FrameWriter;
 use crate::frames;
-use crate::journal::Tip;
 use crate::views::{Receipt, ViewError, Views};
 
 /// What somebody wants recorded.

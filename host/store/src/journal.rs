@@ -7,7 +7,6 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
 
 use foreshore_domain::blob::BlobDigest;
 use foreshore_domain::event::{EventKind, NewEvent, Stream, Tenant};
@@ -20,15 +19,16 @@ use crate::checkpoint::Checkpoint;
 use crate::commit::{COMMIT_BLOB_BYTES_MAX, Commit, Committed};
 use crate::db::{Db, Opener, caught, storage};
 use crate::error::{AcceptError, AppendError, CorruptError, OpenError, ReadError, RebuildError};
+use crate::facts::{Appended, Health, JournalConfig, Tip, Verified};
 use crate::frame::{Event, Hash};
 use crate::frames::Frames;
 use crate::meta::Meta;
 use crate::queue::{Entry, Phase, Queue, Task};
 use crate::rebuild::{self, Progress};
 use crate::reserve::Reserve;
-use crate::seals::{self, Opening, SealEvery, SealFiles, Seals};
+use crate::seals::{self, Opening, SealFiles, Seals};
 use crate::start;
-use crate::views::{Receipt, streams};
+use crate::views::streams;
 use crate::writer::{Shared, Writer, host_event};
 
 /// The largest event: bigger things are stored elsewhere and named by their digest.
@@ -36,84 +36,6 @@ pub(crate) const EVENT_MAX_BYTES: usize = 64 << 10;
 
 /// The most KiB of blobs, before compression, that wait to be written.
 const BLOBS_QUEUED_KIB: usize = (4 * COMMIT_BLOB_BYTES_MAX) >> 10;
-
-/// How the journal works.
-#[derive(Clone, Debug)]
-pub struct JournalConfig {
-    /// Memory for pages of the database.
-    pub cache_bytes: usize,
-    /// The most events in one commit.
-    pub group_max: usize,
-    /// The most callers of [`Journal::append`] that are queued; the others wait their turn.
-    pub appends_max: usize,
-    /// The most events of [`Journal::append_soon`] that are queued; the others are dropped.
-    pub soon_max: usize,
-    /// The longest that an event of [`Journal::append_soon`] waits for its commit to begin.
-    pub soon_delay: Duration,
-    /// How often the chain of a journal in a file is signed; and when it is closed.
-    pub seal_every: SealEvery,
-}
-
-impl Default for JournalConfig {
-    fn default() -> Self {
-        Self {
-            cache_bytes: 16 << 20,
-            group_max: 1_000,
-            appends_max: 4_096,
-            soon_max: 65_536,
-            soon_delay: Duration::from_millis(50),
-            seal_every: SealEvery { events: 10_000, time: Duration::from_secs(60) },
-        }
-    }
-}
-
-/// Where an event went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Appended {
-    /// Its number.
-    pub seq: u64,
-    /// What the views made of it.
-    pub receipt: Receipt,
-}
-
-/// The end of the chain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tip {
-    /// The last event; 0 if there is none.
-    pub seq: u64,
-    /// The chain's value there.
-    pub hash: Hash,
-}
-
-/// What [`Journal::verify`] went through.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Verified {
-    /// How many events.
-    pub events: u64,
-    /// In how many frames.
-    pub frames: u64,
-    /// The end of the chain.
-    pub tip: Tip,
-    /// How many signed checkpoints it matches.
-    pub checkpoints: u64,
-}
-
-/// Whether the journal can write.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Health {
-    /// It can.
-    Open,
-    /// It cannot, and tries to come back: appends are refused, reads go on while the file is
-    /// open.
-    Failed {
-        /// What redb or the system said.
-        message: String,
-        /// When it failed.
-        since: Instant,
-    },
-    /// It was closed.
-    Closed,
-}
 
 /// Where a journal is, and what stands beside it.
 pub(crate) struct Place {
@@ -221,9 +143,6 @@ impl Journal {
             }
             None => None,
         };
-        if let Some(Err(error)) = reserve.as_ref().map(Reserve::ensure) {
-            tracing::warn!(%error, "the journal's reserve cannot be made");
-        }
         let queue = Queue::new(config.soon_max, config.soon_delay);
         let shared = Arc::new(Shared::new(queue, db, tip));
         let checkpoints = seals.as_ref().map(|seals| seals.published.subscribe());
@@ -233,6 +152,7 @@ impl Journal {
             open,
             path: path.to_owned(),
             group_max: config.group_max.max(1),
+            reserve_is_due: reserve.is_some(),
             reserve,
             seals,
             sealed: None,

@@ -14,6 +14,7 @@ mod commit;
 mod db;
 mod error;
 mod export;
+mod facts;
 pub mod floor;
 mod frame;
 mod frames;
@@ -43,8 +44,9 @@ pub use error::{
     AcceptError, AppendError, CorruptError, OpenError, ReadError, RebuildError, SealError,
 };
 pub use export::{ExportError, Exported};
+pub use facts::{Appended, Health, JournalConfig, Tip, Verified};
 pub use frame::{Event, Hash};
-pub use journal::{Appended, Health, Journal, JournalConfig, Tip, Verified};
+pub use journal::Journal;
 pub use rebuild::Progress;
 pub use seals::SealEvery;
 pub use upkeep::{BackupError, CheckError, Checked, Stats};

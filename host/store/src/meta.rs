@@ -6,7 +6,7 @@ use redb::{ReadTransaction, ReadableTable, TableDefinition, TableError, WriteTra
 use crate::archive::Archive;
 use crate::db::storage;
 use crate::error::{CorruptError, ReadError};
-use crate::journal::Tip;
+use crate::facts::Tip;
 
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("journal_meta_v1");
 

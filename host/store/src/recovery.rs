@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use foreshore_domain::event::{EventKind, NewEvent};
 
 use crate::error::OpenError;
+use crate::facts::Tip;
 use crate::group::{Request, Stop};
-use crate::journal::Tip;
 use crate::start;
 use crate::writer::{Failure, InDoubt, Writer, elapsed_ms, host_event, refuse_entries};
 

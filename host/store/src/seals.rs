@@ -17,8 +17,9 @@ use tokio::sync::watch;
 use crate::checkpoint::{Checkpoint, hex, is_anchored, sign_anchor, unhex};
 use crate::db::Db;
 use crate::error::{ReadError, SealError};
+use crate::facts::{Tip, Verified};
 use crate::frames::Frames;
-use crate::journal::{Tip, Verified, frames_of};
+use crate::journal::frames_of;
 use crate::meta::{self, Anchor, Identity, Meta};
 use crate::start::sync_parent;
 

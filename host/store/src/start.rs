@@ -8,8 +8,8 @@ use redb::{Database, DatabaseError};
 
 use crate::db::{Db, Opener};
 use crate::error::{OpenError, ReadError};
+use crate::facts::Tip;
 use crate::frames::Frames;
-use crate::journal::Tip;
 use crate::meta::{self, Meta};
 use crate::rebuild::{self, Progress};
 

@@ -17,7 +17,8 @@ use foreshore_domain::event::{EventKind, NewEvent, Stream, Tenant};
 use redb::{Database, ReadableDatabase, TableDefinition};
 
 use crate::error::{AppendError, CorruptError, OpenError, ReadError};
-use crate::journal::{EVENT_MAX_BYTES, Health, Journal, JournalConfig};
+use crate::facts::{Health, JournalConfig};
+use crate::journal::{EVENT_MAX_BYTES, Journal};
 
 fn event(payload: impl std::fmt::Display) -> NewEvent {
     NewEvent {

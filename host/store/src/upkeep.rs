@@ -15,8 +15,9 @@ use redb::{Database, ReadTransaction, ReadableTable as _, TableDefinition, Table
 use crate::blobs::{self, BLOBS};
 use crate::db::{Db, caught, storage};
 use crate::error::{OpenError, ReadError, RebuildError};
+use crate::facts::{Tip, Verified};
 use crate::frames::FRAMES;
-use crate::journal::{Journal, Tip, Verified, frames_of};
+use crate::journal::{Journal, frames_of};
 use crate::meta;
 use crate::rebuild;
 use crate::start;

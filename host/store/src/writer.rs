@@ -16,8 +16,9 @@ use tokio::sync::{oneshot, watch};
 
 use crate::db::{Db, Opener};
 use crate::error::AppendError;
+use crate::facts::Tip;
 use crate::group::{self, Also, Fate, Request, Stop, Trouble, Written};
-use crate::journal::{EVENT_MAX_BYTES, Tip, event_bytes};
+use crate::journal::{EVENT_MAX_BYTES, event_bytes};
 use crate::meta;
 use crate::queue::{Batch, Entry, Next, Permits, Queue, Reply, Task};
 use crate::reserve::Reserve;
@@ -71,6 +72,8 @@ pub(crate) struct Writer {
     pub(crate) path: PathBuf,
     pub(crate) group_max: usize,
     pub(crate) reserve: Option<Reserve>,
+    /// The reserve is made when there is nothing else to do: nobody waits for it at the start.
+    pub(crate) reserve_is_due: bool,
     pub(crate) seals: Option<Seals>,
     /// An event that was signed, and the database does not know it yet.
     pub(crate) sealed: Option<u64>,
@@ -113,7 +116,10 @@ impl Writer {
     /// Writes until the queue is closed and empty.
     pub(crate) fn run(mut self) {
         loop {
-            let due = self.seals.as_ref().and_then(Seals::due);
+            let due = match self.reserve_is_due {
+                true => Some(Instant::now()),
+                false => self.seals.as_ref().and_then(Seals::due),
+            };
             match self.shared.queue.take(self.group_max, due) {
                 Next::Write(batch) => {
                     if let Err(failure) = self.write(batch)
@@ -122,7 +128,7 @@ impl Writer {
                         break;
                     }
                 }
-                Next::Due => {}
+                Next::Due => self.make_reserve(),
                 Next::End => {
                     self.seal_at_the_end();
                     break;
@@ -137,6 +143,14 @@ impl Writer {
         // Dropping the database is what closes it in order; only then may others open it.
         self.shared.clear_db();
         self.shared.ended.send_replace(true);
+    }
+
+    fn make_reserve(&mut self) {
+        if std::mem::take(&mut self.reserve_is_due)
+            && let Some(Err(error)) = self.reserve.as_ref().map(Reserve::ensure)
+        {
+            tracing::warn!(%error, "the journal's reserve cannot be made");
+        }
     }
 
     fn seal_if_due(&mut self) {

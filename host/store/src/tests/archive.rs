@@ -8,7 +8,8 @@ use super::{event, tamper};
 use crate::archive::ArchiveError;
 use crate::commit::{Blob, Commit};
 use crate::error::{OpenError, ReadError, RebuildError, SealError};
-use crate::journal::{Journal, JournalConfig};
+use crate::facts::JournalConfig;
+use crate::journal::Journal;
 use foreshore_domain::event::{EventKind, Stream, Tenant};
 
 async fn filled(place: &tempfile::TempDir) -> (Journal, PathBuf) {

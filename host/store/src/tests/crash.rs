@@ -14,7 +14,8 @@ use super::event;
 use crate::commit::{Blob, Commit, Condition};
 use crate::db::Opener;
 use crate::error::{AppendError, OpenError};
-use crate::journal::{Health, Journal, JournalConfig, Place};
+use crate::facts::{Health, JournalConfig};
+use crate::journal::{Journal, Place};
 use crate::reserve::{RESERVE_BYTES, Reserve};
 
 /// Entries made in each run.
@@ -224,8 +225,12 @@ async fn a_full_disk_is_recorded_refuses_at_once_and_ends_when_there_is_room_aga
     let place = Place { open, reserve, seals: None };
     let config = JournalConfig::default();
     let journal = Journal::start(Path::new("disk"), place, &config, |_| {}).expect("opens");
-    assert!(path.exists());
     journal.append(event("good")).await.expect("appended");
+    let started = Instant::now();
+    while !std::fs::metadata(&path).is_ok_and(|found| found.len() == RESERVE_BYTES) {
+        assert!(started.elapsed().as_secs() < 10, "the reserve was never made");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
     disk.leave_room(0);
     let mut n = 0;
     let failed = loop {

@@ -13,8 +13,9 @@ use super::event;
 use super::views::dump;
 use crate::blobs;
 use crate::commit::{Blob, Commit};
+use crate::facts::JournalConfig;
 use crate::frame::Event;
-use crate::journal::{Journal, JournalConfig, Place};
+use crate::journal::{Journal, Place};
 use crate::seals::{Opening, SealFiles};
 
 fn open(disk: &Disk, files: &SealFiles) -> Result<Journal, crate::OpenError> {

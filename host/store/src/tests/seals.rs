@@ -6,8 +6,9 @@ use std::time::Duration;
 use super::{FRAMES, event, tamper};
 use crate::checkpoint::Checkpoint;
 use crate::error::{OpenError, ReadError, SealError};
+use crate::facts::JournalConfig;
 use crate::frame::FrameWriter;
-use crate::journal::{Journal, JournalConfig};
+use crate::journal::Journal;
 use crate::seals::SealEvery;
 
 fn open(path: &Path) -> Result<Journal, OpenError> {

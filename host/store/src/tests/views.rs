@@ -6,7 +6,8 @@ use proptest::prelude::*;
 use super::entries::on;
 use super::{event, in_memory};
 use crate::commit::{Blob, Commit, Condition};
-use crate::journal::{Journal, JournalConfig};
+use crate::facts::JournalConfig;
+use crate::journal::Journal;
 use crate::{rebuild, views};
 
 pub(super) fn dump(journal: &Journal) -> String {
