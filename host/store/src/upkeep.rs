@@ -142,7 +142,8 @@ impl Journal {
     }
 
     /// Holds the database to its checksums, the events to the chain, the blobs to their names
-    /// and their counts, and the views to the events. Appends wait for the first of these.
+    /// and their counts, and the views to the events. For the first of these the database is
+    /// taken alone: appends wait, and reads are [`ReadError::NotOpen`].
     ///
     /// # Errors
     /// [`CheckError`].
@@ -156,8 +157,8 @@ impl Journal {
         checked.await.map_err(|_| ReadError::NotOpen)?
     }
 
-    /// Gives room that is free within the file back to the disk; appends wait meanwhile. `true`
-    /// if there was any.
+    /// Gives room that is free within the file back to the disk; meanwhile appends wait, and
+    /// reads are [`ReadError::NotOpen`]. `true` if there was any.
     ///
     /// # Errors
     /// [`CheckError::Busy`], [`CheckError::Read`].

@@ -272,3 +272,55 @@ async fn a_full_disk_is_recorded_refuses_at_once_and_ends_when_there_is_room_aga
     assert_eq!(events.iter().filter(|event| event.payload == b"held").count(), 1);
     journal.verify().expect("verifies");
 }
+
+/// On a real disk: `FORESHORE_SMALL_DISK` names a directory on a file system of a few dozen MiB,
+/// as `mount -t tmpfs -o size=48m` makes one.
+#[tokio::test]
+#[ignore = "needs a small file system"]
+async fn a_small_file_system_fills_up_and_is_recovered_from() {
+    let Ok(place) = std::env::var("FORESHORE_SMALL_DISK") else { return };
+    let path = Path::new(&place).join("journal.redb");
+    let filler = Path::new(&place).join("filler");
+    let journal = Journal::open(&path, &JournalConfig::default()).expect("opens");
+    let started = Instant::now();
+    while !path.with_extension("reserve").exists() {
+        assert!(started.elapsed().as_secs() < 10, "the reserve was never made");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    journal.flush().await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let mut left = std::fs::File::create(&filler).expect("made");
+    while std::io::Write::write_all(&mut left, &[1; 4096]).is_ok() {}
+    drop(left);
+    let mut acknowledged = Vec::new();
+    let failed = loop {
+        let payload = "x".repeat(30 << 10);
+        match journal.append(event(&payload)).await {
+            Ok(appended) => acknowledged.push((appended.seq, payload)),
+            Err(error) => break error,
+        }
+    };
+    println!("{} events, then: {failed}", acknowledged.len());
+    let started = Instant::now();
+    while !journal
+        .read(1, usize::MAX)
+        .is_ok_and(|events| events.iter().any(|event| event.kind == "journal.read_only"))
+    {
+        assert!(started.elapsed().as_secs() < 10, "the event never landed");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    println!("the event of it landed after {:?}", started.elapsed());
+    let before = Instant::now();
+    journal.append(event("refused")).await.expect_err("still full");
+    println!("refused in {:?}", before.elapsed());
+    std::fs::remove_file(&filler).expect("removed");
+    let started = Instant::now();
+    while journal.append(event("back")).await.is_err() {
+        assert!(started.elapsed() < Duration::from_secs(5), "it did not come back in time");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    println!("back after {:?}", started.elapsed());
+    assert_kept(&journal, &acknowledged, "after a full disk");
+    assert_views(&journal, "after a full disk").await;
+    journal.close().await;
+}
