@@ -19,7 +19,7 @@ pub(super) fn on(stream: Stream, kind: EventKind, payload: impl std::fmt::Displa
 }
 
 fn conversation(payload: &str) -> NewEvent {
-    on(Stream::Conversation("c".to_owned()), EventKind::VariableSet, payload)
+    on(Stream::Conversation("c".to_owned()), EventKind::CallCompleted, payload)
 }
 
 fn at(seq: u64) -> Condition {

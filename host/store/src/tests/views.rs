@@ -55,7 +55,7 @@ fn add(commit: &mut Commit, step: &Step) {
                 let (tenant, stream) = (tenant.clone(), stream.clone());
                 commit.conditions.push(Condition::StreamAt { tenant, stream, seq });
             }
-            NewEvent { tenant, ..on(stream, EventKind::VariableSet, "{}") }
+            NewEvent { tenant, ..on(stream, EventKind::CallCompleted, "{}") }
         }
         Step::File { blobs } => {
             let blobs: Vec<Blob> = blobs.iter().copied().map(blob).collect();
