@@ -27,7 +27,7 @@ use crate::queue::{Entry, Phase, Queue, Task};
 use crate::rebuild::{self, Progress};
 use crate::reserve::Reserve;
 use crate::seals::{self, Opening, SealFiles, Seals};
-use crate::start;
+use crate::start::{self, Medium};
 use crate::views::streams;
 use crate::writer::{Shared, Writer, host_event};
 
@@ -40,6 +40,7 @@ const BLOBS_QUEUED_KIB: usize = (4 * COMMIT_BLOB_BYTES_MAX) >> 10;
 /// Where a journal is, and what stands beside it.
 pub(crate) struct Place {
     pub(crate) open: Opener,
+    pub(crate) medium: Medium,
     pub(crate) reserve: Option<Reserve>,
     pub(crate) seals: Option<(SealFiles, Opening)>,
 }
@@ -48,6 +49,7 @@ impl Place {
     fn file(path: &Path, config: &JournalConfig, opening: Opening) -> Self {
         Self {
             open: start::opener(path.to_owned(), config.cache_bytes),
+            medium: Medium::File,
             reserve: Some(Reserve::beside(path)),
             seals: Some((SealFiles::beside(path), opening)),
         }
@@ -88,7 +90,6 @@ impl Journal {
         config: &JournalConfig,
         progress: impl FnMut(Progress),
     ) -> Result<Self, OpenError> {
-        start::keep_older(path, config.cache_bytes)?;
         Self::start(path, Place::file(path, config, Opening::Held), config, progress)
     }
 
@@ -105,7 +106,6 @@ impl Journal {
         at_unix_ms: u64,
         reason: &str,
     ) -> Result<Self, AcceptError> {
-        start::keep_older(path, config.cache_bytes)?;
         let place = Place::file(path, config, Opening::Accepted);
         let journal = Self::start(path, place, config, |_| {})?;
         let reason: String = reason.chars().take(1_024).collect();
@@ -121,7 +121,8 @@ impl Journal {
     /// [`OpenError::Thread`].
     pub fn in_memory(config: &JournalConfig) -> Result<Self, OpenError> {
         let open = || Database::builder().create_with_backend(InMemoryBackend::new());
-        let place = Place { open: Arc::new(open), reserve: None, seals: None };
+        let place =
+            Place { open: Arc::new(open), medium: Medium::Other, reserve: None, seals: None };
         Self::start(Path::new(":memory:"), place, config, |_| {})
     }
 
@@ -131,9 +132,9 @@ impl Journal {
         config: &JournalConfig,
         mut progress: impl FnMut(Progress),
     ) -> Result<Self, OpenError> {
-        let Place { open, reserve, seals } = place;
+        let Place { open, medium, reserve, seals } = place;
         let not_verified = |error| start::not_verified(path, error);
-        let (db, tip) = start::open(path, &open, &mut progress)?;
+        let (db, tip) = start::open(path, &open, medium, &mut progress)?;
         let newest_at_unix_ms = caught(|| start::newest_at(&db, tip)).map_err(not_verified)?;
         let seals = match seals {
             Some((files, opening)) => {

@@ -14,7 +14,7 @@ use foreshore_domain::event::{EventKind, NewEvent};
 use crate::error::OpenError;
 use crate::facts::Tip;
 use crate::group::{Request, Stop};
-use crate::start;
+use crate::start::{self, Medium};
 use crate::writer::{Failure, Writer, elapsed_ms, host_event, refuse_entries};
 
 const BACKOFF_MIN: Duration = Duration::from_millis(20);
@@ -138,7 +138,7 @@ impl Writer {
         // A handle that saw an I/O error answers nothing else any more, and holds the lock.
         self.shared.clear_db();
         catch_unwind(AssertUnwindSafe(|| {
-            let (db, tip) = start::open(&self.path, &self.open, &mut |_| {})
+            let (db, tip) = start::open(&self.path, &self.open, Medium::Other, &mut |_| {})
                 .map_err(|error: OpenError| error.to_string())?;
             if let Some(seals) = &self.seals {
                 seals.hold_again(&db, tip).map_err(|error| error.to_string())?;

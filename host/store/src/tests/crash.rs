@@ -17,12 +17,13 @@ use crate::error::{AppendError, OpenError};
 use crate::facts::{Health, JournalConfig};
 use crate::journal::{Journal, Place};
 use crate::reserve::{RESERVE_BYTES, Reserve};
+use crate::start::Medium;
 
 /// Entries made in each run.
 const ENTRIES: u64 = 6;
 
 fn open(disk: &Disk) -> Result<Journal, OpenError> {
-    let place = Place { open: opener(disk), reserve: None, seals: None };
+    let place = Place { open: opener(disk), medium: Medium::Other, reserve: None, seals: None };
     Journal::start(Path::new("disk"), place, &JournalConfig::default(), |_| {})
 }
 
@@ -222,7 +223,7 @@ async fn a_full_disk_is_recorded_refuses_at_once_and_ends_when_there_is_room_aga
         open_disk()
     });
     let reserve = Some(Reserve::at(path.clone(), Box::new(make)));
-    let place = Place { open, reserve, seals: None };
+    let place = Place { open, medium: Medium::Other, reserve, seals: None };
     let config = JournalConfig::default();
     let journal = Journal::start(Path::new("disk"), place, &config, |_| {}).expect("opens");
     journal.append(event("good")).await.expect("appended");

@@ -17,10 +17,11 @@ use crate::facts::JournalConfig;
 use crate::frame::Event;
 use crate::journal::{Journal, Place};
 use crate::seals::{Opening, SealFiles};
+use crate::start::Medium;
 
 fn open(disk: &Disk, files: &SealFiles) -> Result<Journal, crate::OpenError> {
     let seals = Some((files.clone(), Opening::Held));
-    let place = Place { open: opener(disk), reserve: None, seals };
+    let place = Place { open: opener(disk), medium: Medium::Other, reserve: None, seals };
     Journal::start(Path::new("disk"), place, &JournalConfig::default(), |_| {})
 }
 
