@@ -34,6 +34,10 @@ pub struct SealEvery {
 
 /// The newest checkpoint is in the last part of its file.
 const TAIL_BYTES: u64 = 8 << 10;
+/// A file of checkpoints that is larger when it is opened is thinned,
+const THIN_BYTES: u64 = 1 << 20;
+/// to so many of the newest, about a day's.
+const THIN_LINES: usize = 1_440;
 /// After a checkpoint could not be written.
 const RETRY: Duration = Duration::from_secs(5);
 
@@ -110,6 +114,28 @@ impl SealFiles {
         if is_new { sync_parent(&self.checkpoints) } else { Ok(()) }
     }
 
+    /// Bounds the file: the newest checkpoints stay, and the one that an archive ends with. Each
+    /// covers every event before it, so no event is held to less than before.
+    fn thin(&self, base_seq: u64) -> std::io::Result<()> {
+        if std::fs::metadata(&self.checkpoints)?.len() <= THIN_BYTES {
+            return Ok(());
+        }
+        let text = std::fs::read_to_string(&self.checkpoints)?;
+        let older = text.lines().count().saturating_sub(THIN_LINES);
+        let is_base = |line| Checkpoint::parse(line).is_ok_and(|found| found.seq == base_seq);
+        let mut kept = String::new();
+        for (at, line) in text.lines().enumerate() {
+            if at >= older || (base_seq > 0 && is_base(line)) {
+                kept.push_str(line);
+                kept.push('\n');
+            }
+        }
+        let part = self.checkpoints.with_extension("jsonl.part");
+        write_owned(&part, kept.as_bytes())?;
+        std::fs::rename(&part, &self.checkpoints)?;
+        sync_parent(&self.checkpoints)
+    }
+
     fn key(&self) -> Result<Option<SigningKey>, SealError> {
         let text = match std::fs::read_to_string(&self.key) {
             Ok(text) => text,
@@ -125,19 +151,24 @@ impl SealFiles {
         random(&mut bytes)?;
         let part = self.key.with_extension("key.part");
         let write = || {
-            let mut options = File::options();
-            options.write(true).create(true).truncate(true);
-            #[cfg(unix)]
-            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-            let mut file = options.open(&part)?;
-            file.write_all(format!("{}\n", hex(&bytes)).as_bytes())?;
-            file.sync_all()?;
+            write_owned(&part, format!("{}\n", hex(&bytes)).as_bytes())?;
             std::fs::rename(&part, &self.key)?;
             sync_parent(&self.key)
         };
         write().map_err(|error| unreadable(&self.key, &error))?;
         Ok(SigningKey::from_bytes(&bytes))
     }
+}
+
+/// Writes a file that its owner alone can read.
+fn write_owned(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut options = File::options();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
 }
 
 fn random(bytes: &mut [u8]) -> Result<(), SealError> {
@@ -240,6 +271,9 @@ impl Seals {
                 txn.commit().map_err(redb::Error::from)
             };
             write().map_err(crate::db::storage)?;
+        }
+        if let Err(error) = files.thin(base.seq) {
+            tracing::warn!(%error, "the file of checkpoints could not be thinned");
         }
         let published = watch::Sender::new(Some(newest));
         let mut seals = Self { files, key, every, newest, due: None, published };
