@@ -25,6 +25,7 @@ mod queue;
 mod rebuild;
 mod recovery;
 mod reserve;
+mod seal_files;
 mod seals;
 mod start;
 #[cfg(test)]

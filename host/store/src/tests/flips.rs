@@ -16,7 +16,8 @@ use crate::commit::{Blob, Commit};
 use crate::facts::JournalConfig;
 use crate::frame::Event;
 use crate::journal::{Journal, Place};
-use crate::seals::{Opening, SealFiles};
+use crate::seal_files::SealFiles;
+use crate::seals::Opening;
 use crate::start::Medium;
 
 fn open(disk: &Disk, files: &SealFiles) -> Result<Journal, crate::OpenError> {
