@@ -14,10 +14,12 @@
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use serde::{Deserialize, Serialize};
 
+use crate::facts::Tip;
 use crate::frame::Hash;
-use crate::journal::Tip;
+use crate::meta::Anchor;
 
 const CONTEXT: &[u8] = b"foreshore journal checkpoint 1\0";
+const ANCHOR_CONTEXT: &[u8] = b"foreshore journal anchor 1\0";
 
 /// What the chain was at an event, signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,6 +127,32 @@ impl Checkpoint {
             signature: unhex(&line.signature).ok_or(CheckpointParseError)?,
         })
     }
+}
+
+/// Signs that what came up to `base` was archived: nobody but the key's holder can say so.
+pub(crate) fn sign_anchor(
+    key: &SigningKey,
+    journal_id: &[u8; 16],
+    base: Tip,
+    at_unix_ms: u64,
+) -> Anchor {
+    let signature = key.sign(&anchor_bytes(journal_id, base, at_unix_ms)).to_bytes();
+    Anchor { at_unix_ms, signature }
+}
+
+pub(crate) fn is_anchored(
+    key: &VerifyingKey,
+    journal_id: &[u8; 16],
+    base: Tip,
+    anchor: &Anchor,
+) -> bool {
+    let message = anchor_bytes(journal_id, base, anchor.at_unix_ms);
+    key.verify_strict(&message, &Signature::from_bytes(&anchor.signature)).is_ok()
+}
+
+fn anchor_bytes(journal_id: &[u8; 16], base: Tip, at_unix_ms: u64) -> Vec<u8> {
+    let (seq, at) = (base.seq.to_le_bytes(), at_unix_ms.to_le_bytes());
+    [ANCHOR_CONTEXT, journal_id, &seq, &base.hash, &at].concat()
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {

@@ -4,6 +4,7 @@
 //! and redb's one-phase commit trusts a checksum that is not cryptographic; it also makes
 //! opening after a crash instant. Deliberately absent: what is in the tables.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use redb::{Database, DatabaseError, ReadTransaction, ReadableDatabase as _, WriteTransaction};
@@ -41,4 +42,11 @@ impl Db {
 
 pub(crate) fn storage(error: impl Into<redb::Error>) -> ReadError {
     ReadError::Storage { message: error.into().to_string() }
+}
+
+/// Does work on a database that may be damaged: redb panics on some states of a broken file, and
+/// that is an error of the file, not the end of the host.
+pub(crate) fn caught<T, E: From<ReadError>>(work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+    let damaged = || ReadError::Storage { message: "the file is damaged".to_owned() };
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(damaged().into()))
 }

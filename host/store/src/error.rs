@@ -211,9 +211,14 @@ pub enum RebuildError {
         /// What is wrong with it.
         message: String,
     },
-    /// A commit panicked.
-    #[error("rebuilding panicked")]
-    Panicked,
+    /// Archived events are needed, and their file is absent or not what it was.
+    #[error("the archive {path:?} is needed: {message}")]
+    Archive {
+        /// Where it was put.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
+    },
 }
 
 /// The journal is not what was signed, or that cannot be known.
@@ -252,6 +257,14 @@ pub enum SealError {
     #[error("the checkpoint of event {seq} is not signed with the journal's key")]
     Forged {
         /// Which event it is of.
+        seq: u64,
+    },
+    /// Events are missing at the start, and nothing signed says that they were archived.
+    #[error(
+        "the journal starts after event {seq}, and nothing signed says that what came before was archived"
+    )]
+    NotAnchored {
+        /// The last event that is not there.
         seq: u64,
     },
     /// A checkpoint is that of another journal.
@@ -342,6 +355,12 @@ pub enum CorruptError {
     Blob {
         /// Its name.
         digest: BlobDigest,
+    },
+    /// A view points at an event that is not one it should.
+    #[error("the view of streams is wrong about event {seq}: rebuild the views")]
+    View {
+        /// Which.
+        seq: u64,
     },
     /// An entry of the journal's own table cannot be read.
     #[error("the entry {name:?} about the journal itself cannot be read")]

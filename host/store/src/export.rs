@@ -15,9 +15,10 @@ use std::io::Write;
 use redb::ReadTransaction;
 
 use crate::error::ReadError;
+use crate::facts::Tip;
 use crate::frame::Hash;
 use crate::frames::Frames;
-use crate::journal::{Journal, Tip};
+use crate::journal::Journal;
 use crate::meta::Meta;
 
 pub(crate) const MAGIC: &[u8; 27] = b"FORESHORE JOURNAL EXPORT 1\n";
@@ -61,7 +62,7 @@ impl Journal {
     /// # Errors
     /// [`ExportError`]; what was written is then of no use.
     pub fn export(&self, to: &mut dyn Write) -> Result<Exported, ExportError> {
-        export(&self.db()?.begin_read()?, u64::MAX, to)
+        self.reading(|read| export(read, u64::MAX, to))
     }
 }
 

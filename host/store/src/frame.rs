@@ -16,7 +16,7 @@ use std::ops::Range;
 use foreshore_domain::event::NewEvent;
 
 use crate::error::CorruptError;
-use crate::journal::Tip;
+use crate::facts::Tip;
 use crate::views::EventRef;
 
 /// A value of the chain.
@@ -224,7 +224,7 @@ pub(crate) fn owned_events(first_seq: u64, bytes: &[u8]) -> Result<Vec<Event>, C
     Ok(events)
 }
 
-fn parse_body(seq: u64, body: &[u8]) -> Option<EventRef<'_>> {
+pub(crate) fn parse_body(seq: u64, body: &[u8]) -> Option<EventRef<'_>> {
     let mut reader = Reader(body);
     let at_unix_ms = reader.u64()?;
     let tenant = reader.text()?;
@@ -235,14 +235,14 @@ fn parse_body(seq: u64, body: &[u8]) -> Option<EventRef<'_>> {
 }
 
 /// The hash function, set up once a frame: deriving its key costs as much as hashing an event.
-struct Chain(blake3::Hasher);
+pub(crate) struct Chain(blake3::Hasher);
 
 impl Chain {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(blake3::Hasher::new_derive_key(CONTEXT))
     }
 
-    fn next(&mut self, previous: &Hash, seq: u64, body: &[u8]) -> Hash {
+    pub(crate) fn next(&mut self, previous: &Hash, seq: u64, body: &[u8]) -> Hash {
         self.0.reset();
         self.0.update(previous).update(&seq.to_le_bytes()).update(body);
         self.0.finalize().into()

@@ -7,8 +7,8 @@ use redb::{ReadTransaction, TableDefinition, TableError, WriteTransaction};
 
 use crate::db::storage;
 use crate::error::{CorruptError, ReadError};
-use crate::frame::{Event, FrameRef, GENESIS, Hash, owned_events};
-use crate::journal::{Tip, Verified};
+use crate::facts::{Tip, Verified};
+use crate::frame::{Event, FrameRef, Hash, owned_events};
 
 pub(crate) const FRAMES: TableDefinition<'_, u64, &[u8]> =
     TableDefinition::new("journal_frames_v1");
@@ -162,10 +162,4 @@ fn check_link(before: Tip, seq: u64, frame: &FrameRef<'_>) -> Result<(), Corrupt
         return Err(CorruptError::Unlinked { seq });
     }
     Ok(())
-}
-
-impl Default for Tip {
-    fn default() -> Self {
-        Self { seq: 0, hash: GENESIS }
-    }
 }

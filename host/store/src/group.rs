@@ -14,10 +14,9 @@ use crate::caches::Caches;
 use crate::commit::{Committed, Condition, Conflict, Prepared};
 use crate::db::Db;
 use crate::error::AppendError;
+use crate::facts::Tip;
 use crate::frame::FrameWriter;
 use crate::frames;
-use crate::journal::Tip;
-use crate::meta;
 use crate::views::{Receipt, ViewError, Views};
 
 /// What somebody wants recorded.
@@ -34,6 +33,9 @@ pub(crate) struct Written {
     pub(crate) fates: Vec<Fate>,
     pub(crate) tip: Tip,
 }
+
+/// Work on the tables that belongs to a commit.
+pub(crate) type Also<'a> = &'a dyn Fn(&WriteTransaction) -> Result<(), redb::Error>;
 
 /// Nothing of the group was written.
 pub(crate) enum Stop {
@@ -76,12 +78,12 @@ impl From<redb::Error> for Stop {
 }
 
 /// Writes requests after `before`, in one transaction.
-/// `sealed` is an event that was signed since the last commit.
+/// `also` is done in it too, if anything is written.
 pub(crate) fn write(
     db: &Db,
     before: Tip,
     requests: &[Request],
-    sealed: Option<u64>,
+    also: Also<'_>,
     caches: &Caches,
 ) -> Result<Written, Stop> {
     let txn = db.begin_write()?;
@@ -93,9 +95,7 @@ pub(crate) fn write(
     let seq = frame.last_seq();
     let (bytes, hash) = frame.finish();
     frames::insert(&txn, before.seq + 1, &bytes)?;
-    if let Some(sealed) = sealed {
-        meta::set_sealed(&txn, sealed)?;
-    }
+    also(&txn)?;
     let tip = Tip { seq, hash };
     // redb panics on some states of a broken file; that ends this commit, not the host.
     match catch_unwind(AssertUnwindSafe(|| txn.commit())) {

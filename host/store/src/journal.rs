@@ -7,7 +7,6 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
 
 use foreshore_domain::blob::BlobDigest;
 use foreshore_domain::event::{EventKind, NewEvent, Stream, Tenant};
@@ -20,19 +19,21 @@ use crate::blobs;
 use crate::caches::Caches;
 use crate::checkpoint::Checkpoint;
 use crate::commit::{COMMIT_BLOB_BYTES_MAX, Commit, Committed};
-use crate::db::{Db, Opener, storage};
-use crate::error::{AcceptError, AppendError, OpenError, ReadError, RebuildError};
+use crate::db::{Db, Opener, caught, storage};
+use crate::error::{AcceptError, AppendError, CorruptError, OpenError, ReadError, RebuildError};
+use crate::facts::{Appended, Health, JournalConfig, Tip, Verified};
 use crate::frame::{Event, Hash};
 use crate::frames::Frames;
 use crate::meta::Meta;
 use crate::queue::{Entry, Phase, Queue, Task};
 use crate::rebuild::{self, Progress};
 use crate::reserve::Reserve;
-use crate::seals::{self, Opening, SealEvery, SealFiles, Seals};
-use crate::start;
+use crate::seal_files::SealFiles;
+use crate::seals::{self, Opening, Seals};
+use crate::start::{self, Medium};
 use crate::views::memory::{CacheStats, MemoryReader};
+use crate::views::streams;
 use crate::views::variables::VariablesReader;
-use crate::views::{Receipt, streams};
 use crate::writer::{Shared, Writer, host_event};
 
 /// The largest event: bigger things are stored elsewhere and named by their digest.
@@ -41,93 +42,10 @@ pub(crate) const EVENT_MAX_BYTES: usize = 64 << 10;
 /// The most KiB of blobs, before compression, that wait to be written.
 const BLOBS_QUEUED_KIB: usize = (4 * COMMIT_BLOB_BYTES_MAX) >> 10;
 
-/// How the journal works.
-#[derive(Clone, Debug)]
-pub struct JournalConfig {
-    /// Memory for pages of the database.
-    pub cache_bytes: usize,
-    /// Memory for records of memory that were read before.
-    pub record_cache_bytes: u64,
-    /// Memory for embeddings that were searched before.
-    pub vector_cache_bytes: u64,
-    /// The most events in one commit.
-    pub group_max: usize,
-    /// The most callers of [`Journal::append`] that are queued; the others wait their turn.
-    pub appends_max: usize,
-    /// The most events of [`Journal::append_soon`] that are queued; the others are dropped.
-    pub soon_max: usize,
-    /// The longest that an event of [`Journal::append_soon`] waits for its commit to begin.
-    pub soon_delay: Duration,
-    /// How often the chain of a journal in a file is signed; and when it is closed.
-    pub seal_every: SealEvery,
-}
-
-impl Default for JournalConfig {
-    fn default() -> Self {
-        Self {
-            cache_bytes: 16 << 20,
-            record_cache_bytes: 16 << 20,
-            vector_cache_bytes: 256 << 20,
-            group_max: 1_000,
-            appends_max: 4_096,
-            soon_max: 65_536,
-            soon_delay: Duration::from_millis(50),
-            seal_every: SealEvery { events: 10_000, time: Duration::from_secs(60) },
-        }
-    }
-}
-
-/// Where an event went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Appended {
-    /// Its number.
-    pub seq: u64,
-    /// What the views made of it.
-    pub receipt: Receipt,
-}
-
-/// The end of the chain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tip {
-    /// The last event; 0 if there is none.
-    pub seq: u64,
-    /// The chain's value there.
-    pub hash: Hash,
-}
-
-/// What [`Journal::verify`] went through.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Verified {
-    /// How many events.
-    pub events: u64,
-    /// In how many frames.
-    pub frames: u64,
-    /// The end of the chain.
-    pub tip: Tip,
-    /// How many signed checkpoints it matches.
-    pub checkpoints: u64,
-}
-
-/// Whether the journal can write.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Health {
-    /// It can.
-    Open,
-    /// It cannot, and tries to come back: appends are refused, reads go on while the file is
-    /// open.
-    Failed {
-        /// What redb or the system said.
-        message: String,
-        /// When it failed.
-        since: Instant,
-    },
-    /// It was closed.
-    Closed,
-}
-
 /// Where a journal is, and what stands beside it.
 pub(crate) struct Place {
     pub(crate) open: Opener,
+    pub(crate) medium: Medium,
     pub(crate) reserve: Option<Reserve>,
     pub(crate) seals: Option<(SealFiles, Opening)>,
 }
@@ -136,6 +54,7 @@ impl Place {
     fn file(path: &Path, config: &JournalConfig, opening: Opening) -> Self {
         Self {
             open: start::opener(path.to_owned(), config.cache_bytes),
+            medium: Medium::File,
             reserve: Some(Reserve::beside(path)),
             seals: Some((SealFiles::beside(path), opening)),
         }
@@ -176,7 +95,6 @@ impl Journal {
         config: &JournalConfig,
         progress: impl FnMut(Progress),
     ) -> Result<Self, OpenError> {
-        start::keep_older(path, config.cache_bytes)?;
         Self::start(path, Place::file(path, config, Opening::Held), config, progress)
     }
 
@@ -193,7 +111,6 @@ impl Journal {
         at_unix_ms: u64,
         reason: &str,
     ) -> Result<Self, AcceptError> {
-        start::keep_older(path, config.cache_bytes)?;
         let place = Place::file(path, config, Opening::Accepted);
         let journal = Self::start(path, place, config, |_| {})?;
         let reason: String = reason.chars().take(1_024).collect();
@@ -209,7 +126,8 @@ impl Journal {
     /// [`OpenError::Thread`].
     pub fn in_memory(config: &JournalConfig) -> Result<Self, OpenError> {
         let open = || Database::builder().create_with_backend(InMemoryBackend::new());
-        let place = Place { open: Arc::new(open), reserve: None, seals: None };
+        let place =
+            Place { open: Arc::new(open), medium: Medium::Other, reserve: None, seals: None };
         Self::start(Path::new(":memory:"), place, config, |_| {})
     }
 
@@ -219,21 +137,18 @@ impl Journal {
         config: &JournalConfig,
         mut progress: impl FnMut(Progress),
     ) -> Result<Self, OpenError> {
-        let Place { open, reserve, seals } = place;
+        let Place { open, medium, reserve, seals } = place;
         let not_verified = |error| start::not_verified(path, error);
-        let (db, tip) = start::open(path, &open, &mut progress)?;
-        let newest_at_unix_ms = start::newest_at(&db, tip).map_err(not_verified)?;
+        let (db, tip) = start::open(path, &open, medium, &mut progress)?;
+        let newest_at_unix_ms = caught(|| start::newest_at(&db, tip)).map_err(not_verified)?;
         let seals = match seals {
             Some((files, opening)) => {
                 let end = (tip, newest_at_unix_ms);
-                let seals = Seals::open(files, config.seal_every, &db, end, opening);
-                Some(seals.map_err(not_verified)?)
+                let open = || Seals::open(files, config.seal_every, &db, end, opening);
+                Some(caught(open).map_err(not_verified)?)
             }
             None => None,
         };
-        if let Some(Err(error)) = reserve.as_ref().map(Reserve::ensure) {
-            tracing::warn!(%error, "the journal's reserve cannot be made");
-        }
         let caches = Caches::new(config.record_cache_bytes, config.vector_cache_bytes);
         let queue = Queue::new(config.soon_max, config.soon_delay);
         let shared = Arc::new(Shared::new(queue, db, tip, caches));
@@ -244,6 +159,7 @@ impl Journal {
             open,
             path: path.to_owned(),
             group_max: config.group_max.max(1),
+            reserve_is_due: reserve.is_some(),
             reserve,
             seals,
             sealed: None,
@@ -322,8 +238,7 @@ impl Journal {
     /// # Errors
     /// [`ReadError`].
     pub fn read(&self, from_seq: u64, max: usize) -> Result<Vec<Event>, ReadError> {
-        let read = self.db()?.begin_read()?;
-        frames_of(&read)?.read(from_seq, max)
+        self.reading(|read| frames_of(read)?.read(from_seq, max))
     }
 
     /// At most `max` events of one stream, from number `from_seq` on, each held to its hashes.
@@ -338,16 +253,22 @@ impl Journal {
         from_seq: u64,
         max: usize,
     ) -> Result<Vec<Event>, ReadError> {
-        let read = self.db()?.begin_read()?;
-        let name = stream.to_string();
-        let seqs =
-            streams::read(&read, (tenant.as_str(), &name), from_seq, max).map_err(storage)?;
-        let frames = frames_of(&read)?;
-        let mut events = Vec::with_capacity(seqs.len());
-        for seq in seqs {
-            events.extend(frames.read(seq, 1)?);
-        }
-        Ok(events)
+        let (tenant, stream) = (tenant.as_str(), &*stream.to_string());
+        self.reading(|read| {
+            let seqs = streams::read(read, (tenant, stream), from_seq, max).map_err(storage)?;
+            let frames = frames_of(read)?;
+            let mut events = Vec::with_capacity(seqs.len());
+            for seq in seqs {
+                // The chain says what the event is; the view only where to look.
+                match frames.read(seq, 1)?.pop() {
+                    Some(event) if (&*event.tenant, &*event.stream) == (tenant, stream) => {
+                        events.push(event);
+                    }
+                    _ => return Err(CorruptError::View { seq }.into()),
+                }
+            }
+            Ok(events)
+        })
     }
 
     /// A blob's bytes, held to its name; `None` if it is not stored.
@@ -355,7 +276,7 @@ impl Journal {
     /// # Errors
     /// [`ReadError`].
     pub fn blob(&self, digest: &BlobDigest) -> Result<Option<Vec<u8>>, ReadError> {
-        blobs::get(&self.db()?.begin_read()?, digest)
+        self.reading(|read| blobs::get(read, digest))
     }
 
     /// Holds every event to the chain, and the chain to the checkpoints beside the database.
@@ -371,14 +292,14 @@ impl Journal {
     /// # Errors
     /// As [`Self::verify`].
     pub fn verify_with(&self, kept: &[Checkpoint]) -> Result<Verified, ReadError> {
-        let db = self.db()?;
-        let read = db.begin_read()?;
         let own = match &self.0.seal_files {
             Some(files) => files.all()?,
             None => Vec::new(),
         };
-        let identity = Meta::read(&read)?.identity;
-        seals::verify(&frames_of(&read)?, own.iter().chain(kept), identity.as_ref())
+        self.reading(|read| {
+            let identity = Meta::read(read)?.identity;
+            seals::verify(&frames_of(read)?, own.iter().chain(kept), identity.as_ref())
+        })
     }
 
     /// The newest checkpoint, now and whenever there is another; to be sent elsewhere. `None`
@@ -405,8 +326,7 @@ impl Journal {
     /// # Errors
     /// [`ReadError`].
     pub fn hash_at(&self, seq: u64) -> Result<Option<Hash>, ReadError> {
-        let read = self.db()?.begin_read()?;
-        frames_of(&read)?.hash_at(seq)
+        self.reading(|read| frames_of(read)?.hash_at(seq))
     }
 
     /// Clears all views and makes them again from the events; appends wait meanwhile. If this is
@@ -468,6 +388,15 @@ impl Journal {
     ) -> Result<VariablesReader, ReadError> {
         let read = self.db()?.begin_read()?;
         Ok(VariablesReader::open(&read, tenant.as_str(), conversation.as_str())?)
+    }
+
+    /// Reads one state of the journal.
+    pub(crate) fn reading<T, E: From<ReadError>>(
+        &self,
+        work: impl FnOnce(&redb::ReadTransaction) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let db = self.db()?;
+        caught(|| work(&db.begin_read()?))
     }
 
     pub(crate) fn db(&self) -> Result<Arc<Db>, ReadError> {

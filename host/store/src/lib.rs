@@ -7,6 +7,7 @@
 //! [`Journal::append`] acknowledged is on disk, and an entry is recorded whole or not at all.**
 #![forbid(unsafe_code)]
 
+mod archive;
 mod blobs;
 mod caches;
 mod checkpoint;
@@ -14,6 +15,7 @@ mod commit;
 mod db;
 mod error;
 mod export;
+mod facts;
 pub mod floor;
 mod frame;
 mod frames;
@@ -24,6 +26,7 @@ mod queue;
 mod rebuild;
 mod recovery;
 mod reserve;
+mod seal_files;
 mod seals;
 mod start;
 #[cfg(test)]
@@ -32,6 +35,7 @@ mod upkeep;
 mod views;
 mod writer;
 
+pub use archive::{Archive, ArchiveError};
 pub use blobs::BLOB_MAX_BYTES;
 pub use checkpoint::{Checkpoint, CheckpointParseError};
 pub use commit::{
@@ -42,8 +46,9 @@ pub use error::{
     AcceptError, AppendError, CorruptError, OpenError, ReadError, RebuildError, SealError,
 };
 pub use export::{ExportError, Exported};
+pub use facts::{Appended, Health, JournalConfig, Tip, Verified};
 pub use frame::{Event, Hash};
-pub use journal::{Appended, Health, Journal, JournalConfig, Tip, Verified};
+pub use journal::Journal;
 pub use rebuild::Progress;
 pub use seals::SealEvery;
 pub use upkeep::{BackupError, CheckError, Checked, Stats};

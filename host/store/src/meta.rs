@@ -3,9 +3,10 @@
 
 use redb::{ReadTransaction, ReadableTable, TableDefinition, TableError, WriteTransaction};
 
+use crate::archive::Archive;
 use crate::db::storage;
 use crate::error::{CorruptError, ReadError};
-use crate::journal::Tip;
+use crate::facts::Tip;
 
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("journal_meta_v1");
 
@@ -15,6 +16,8 @@ const BASE: &str = "base";
 const JOURNAL_ID: &str = "journal_id";
 const PUBLIC_KEY: &str = "public_key";
 const SEALED: &str = "sealed";
+const ANCHOR: &str = "anchor";
+const ARCHIVES: &str = "archives";
 
 /// Which journal this is, and whose signature is on its checkpoints.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +39,17 @@ pub(crate) struct Meta {
     pub(crate) identity: Option<Identity>,
     /// An event that is known here to have been signed; there may be later ones.
     pub(crate) sealed_seq: u64,
+    /// The signature of `base`, if anything was archived.
+    pub(crate) anchor: Option<Anchor>,
+    /// Where the events before `base` are, oldest first.
+    pub(crate) archives: Vec<Archive>,
+}
+
+/// When the base was signed, and the signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Anchor {
+    pub(crate) at_unix_ms: u64,
+    pub(crate) signature: [u8; 64],
 }
 
 impl Meta {
@@ -59,7 +73,17 @@ impl Meta {
             _ => None,
         };
         let sealed_seq = chunk(table, SEALED)?.map_or(0, u64::from_le_bytes);
-        Ok(Self { schema, rebuilt_to, base, identity, sealed_seq })
+        let anchor = chunk::<72>(table, ANCHOR)?.and_then(|bytes| {
+            let (at_unix_ms, signature) = bytes.split_first_chunk::<8>()?;
+            let at_unix_ms = u64::from_le_bytes(*at_unix_ms);
+            Some(Anchor { at_unix_ms, signature: signature.try_into().ok()? })
+        });
+        let archives = match table.get(ARCHIVES).map_err(storage)? {
+            Some(json) => serde_json::from_slice(json.value())
+                .map_err(|_| CorruptError::Meta { name: ARCHIVES })?,
+            None => Vec::new(),
+        };
+        Ok(Self { schema, rebuilt_to, base, identity, sealed_seq, anchor, archives })
     }
 }
 
@@ -92,6 +116,34 @@ pub(crate) fn set_identity(txn: &WriteTransaction, identity: &Identity) -> Resul
 /// Notes that an event was signed.
 pub(crate) fn set_sealed(txn: &WriteTransaction, seq: u64) -> Result<(), redb::Error> {
     txn.open_table(META)?.insert(SEALED, seq.to_le_bytes().as_slice())?;
+    Ok(())
+}
+
+/// Sets what the first frame continues.
+pub(crate) fn set_base(
+    txn: &WriteTransaction,
+    base: Tip,
+    anchor: &Anchor,
+) -> Result<(), redb::Error> {
+    let mut table = txn.open_table(META)?;
+    let bytes = [&base.seq.to_le_bytes(), base.hash.as_slice()].concat();
+    table.insert(BASE, bytes.as_slice())?;
+    let bytes = [&anchor.at_unix_ms.to_le_bytes(), anchor.signature.as_slice()].concat();
+    table.insert(ANCHOR, bytes.as_slice())?;
+    Ok(())
+}
+
+pub(crate) fn add_archive(txn: &WriteTransaction, archive: &Archive) -> Result<(), redb::Error> {
+    let mut table = txn.open_table(META)?;
+    let mut archives: Vec<Archive> = match table.get(ARCHIVES)? {
+        Some(json) => serde_json::from_slice(json.value())
+            .map_err(|error| redb::Error::Corrupted(error.to_string()))?,
+        None => Vec::new(),
+    };
+    archives.push(archive.clone());
+    let json = serde_json::to_vec(&archives)
+        .map_err(|error| redb::Error::Io(std::io::Error::other(error)))?;
+    table.insert(ARCHIVES, json.as_slice())?;
     Ok(())
 }
 

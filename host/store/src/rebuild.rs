@@ -4,16 +4,17 @@
 //! ends halfway is continued by the next one that opens the journal. Nothing is appended
 //! meanwhile. The journal itself is only read.
 
-use redb::{ReadableTable as _, WriteTransaction};
+use redb::{ReadTransaction, ReadableTable as _, WriteTransaction};
 
+use crate::archive;
 use crate::blobs::BLOBS;
 use crate::db::Db;
 use crate::error::{ReadError, RebuildError};
 use crate::frames::Frames;
 use crate::meta::{self, Meta};
-use crate::views::{self, ViewError, Views, blob_references};
+use crate::views::{self, EventRef, ViewError, Views, blob_references};
 
-/// Events of one transaction, about: a frame is not taken apart.
+/// Events of one transaction, about: a commit is not taken apart.
 const EVENTS_AT_ONCE: u64 = 10_000;
 
 /// How far rebuilding has come.
@@ -28,9 +29,11 @@ pub struct Progress {
 /// Clears all views and makes them again.
 pub(crate) fn rebuild(db: &Db, progress: &mut dyn FnMut(Progress)) -> Result<(), RebuildError> {
     let txn = db.begin_write().map_err(write_failed)?;
-    let base = Meta::read(&db.begin_read()?)?.base;
-    views::clear(&txn).map_err(|error| view_failed(base.seq, error))?;
-    meta::set_rebuilt_to(&txn, Some(base.seq)).map_err(write_failed)?;
+    let archives = Meta::read(&db.begin_read()?)?.archives;
+    // Nothing is cleared that cannot be made again.
+    archives.iter().try_for_each(|archive| archive::walk(archive, |_| Ok(())))?;
+    views::clear(&txn).map_err(|error| view_failed(0, error))?;
+    meta::set_rebuilt_to(&txn, Some(0)).map_err(write_failed)?;
     txn.commit().map_err(write_failed)?;
     resume(db, progress)
 }
@@ -40,7 +43,7 @@ pub(crate) fn resume(db: &Db, progress: &mut dyn FnMut(Progress)) -> Result<(), 
     let read = db.begin_read()?;
     let meta = Meta::read(&read)?;
     let Some(done) = meta.rebuilt_to else { return Ok(()) };
-    replay(&Frames::new(&read, meta.base)?, db, done, progress)?;
+    replay(&read, db, done, progress)?;
     let txn = db.begin_write().map_err(write_failed)?;
     let needed = blob_references::all(&db.begin_read()?).map_err(write_failed)?;
     remove_unneeded(&txn, |digest| needed.contains_key(digest)).map_err(write_failed)?;
@@ -49,32 +52,86 @@ pub(crate) fn resume(db: &Db, progress: &mut dyn FnMut(Progress)) -> Result<(), 
     Ok(())
 }
 
-/// Shows the events after number `done` to the views of `db`.
+/// Shows the events after number `done` to the views of `db`: those of the archives, then those
+/// of the database that is read.
 pub(crate) fn replay(
-    frames: &Frames,
+    read: &ReadTransaction,
     db: &Db,
-    mut done: u64,
+    done: u64,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<(), RebuildError> {
-    let last_seq = frames.tip()?.seq;
-    while done < last_seq {
-        let txn = db.begin_write().map_err(write_failed)?;
-        let start = done;
-        let mut views = Views::new(&txn);
-        frames.walk(start + 1, |frame| {
-            for event in frame.events().filter(|event| event.seq > start) {
-                views.apply(&event).map_err(|error| view_failed(event.seq, error))?;
-                done = event.seq;
-            }
-            Ok::<_, RebuildError>(done - start < EVENTS_AT_ONCE)
+    let meta = Meta::read(read)?;
+    let frames = Frames::new(read, meta.base)?;
+    let mut portions = Portions { done, last_seq: frames.tip()?.seq, db, progress };
+    for archive in meta.archives.iter().filter(|archive| archive.last_seq > done) {
+        // A file is read from its start each time, and each time the next portion is applied.
+        while portions.done < archive.last_seq {
+            portions.apply(|portion| {
+                archive::walk(archive, |event| match portion.wants(event.seq) {
+                    true => portion.take(event),
+                    false => Ok(()),
+                })
+            })?;
+        }
+    }
+    while portions.done < portions.last_seq {
+        let start = portions.done;
+        portions.apply(|portion| {
+            frames.walk(start + 1, |frame| {
+                for event in frame.events().filter(|event| event.seq > start) {
+                    portion.take(&event)?;
+                }
+                Ok(portion.done - start < EVENTS_AT_ONCE)
+            })
         })?;
-        // Blobs stay until the end: one that nothing needs now may be named by a later event.
-        views.finish().map_err(write_failed)?;
-        meta::set_rebuilt_to(&txn, Some(done)).map_err(write_failed)?;
-        txn.commit().map_err(write_failed)?;
-        progress(Progress { seq: done, last_seq });
     }
     Ok(())
+}
+
+/// Applies events in transactions of a bounded size.
+struct Portions<'a> {
+    done: u64,
+    last_seq: u64,
+    db: &'a Db,
+    progress: &'a mut dyn FnMut(Progress),
+}
+
+/// The events of one transaction.
+struct Portion<'t> {
+    start: u64,
+    done: u64,
+    views: Views<'t>,
+}
+
+impl Portion<'_> {
+    fn wants(&self, seq: u64) -> bool {
+        seq == self.done + 1 && self.done - self.start < EVENTS_AT_ONCE
+    }
+
+    fn take(&mut self, event: &EventRef<'_>) -> Result<(), RebuildError> {
+        self.views.apply(event).map_err(|error| view_failed(event.seq, error))?;
+        self.done = event.seq;
+        Ok(())
+    }
+}
+
+impl Portions<'_> {
+    fn apply(
+        &mut self,
+        fill: impl FnOnce(&mut Portion<'_>) -> Result<(), RebuildError>,
+    ) -> Result<(), RebuildError> {
+        let txn = self.db.begin_write().map_err(write_failed)?;
+        let mut portion = Portion { start: self.done, done: self.done, views: Views::new(&txn) };
+        fill(&mut portion)?;
+        let done = portion.done;
+        // Blobs stay until the end: one that nothing needs now may be named by a later event.
+        portion.views.finish().map_err(write_failed)?;
+        meta::set_rebuilt_to(&txn, Some(done)).map_err(write_failed)?;
+        txn.commit().map_err(write_failed)?;
+        self.done = done;
+        (self.progress)(Progress { seq: done, last_seq: self.last_seq });
+        Ok(())
+    }
 }
 
 fn remove_unneeded(

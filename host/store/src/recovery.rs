@@ -2,8 +2,8 @@
 //!
 //! Appends and commits are refused at once; what nobody waits for is held in the queue, which
 //! is bounded, and reads go on as soon as the file is open again. The way out is a commit that
-//! worked: it holds what the failing one held, unless that turns out to be on disk, and says
-//! that the journal was read-only. After a full disk the reserve must be there again as well.
+//! worked: first the event that the journal was read-only, then what the failing commit held,
+//! unless that turns out to be on disk. After a full disk the reserve must be there again too.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -12,19 +12,35 @@ use std::time::{Duration, Instant};
 use foreshore_domain::event::{EventKind, NewEvent};
 
 use crate::error::OpenError;
+use crate::facts::Tip;
 use crate::group::{Request, Stop};
-use crate::journal::Tip;
-use crate::start;
-use crate::writer::{Failure, InDoubt, Writer, elapsed_ms, host_event, refuse_entries};
+use crate::start::{self, Medium};
+use crate::writer::{Failure, Writer, elapsed_ms, host_event, refuse_entries};
 
 const BACKOFF_MIN: Duration = Duration::from_millis(20);
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
+
+/// What is to be written once the file is open again.
+struct Left {
+    /// That the journal was read-only.
+    note: Option<NewEvent>,
+    /// What the failing commit held and nobody waits for.
+    kept: Vec<NewEvent>,
+    /// A commit that may have gone through: where the chain is if it did, and what it held.
+    doubt: Option<(Tip, Part)>,
+}
+
+enum Part {
+    Note,
+    /// So many of those that are kept, from the first.
+    Kept(usize),
+}
 
 impl Writer {
     /// Opens the database again, with growing patience; `false` if the journal was closed
     /// before that worked.
     pub(crate) fn recover(&mut self, failure: Failure) -> bool {
-        let Failure { message, disk_full, mut in_doubt, mut kept } = failure;
+        let Failure { message, disk_full, in_doubt, kept } = failure;
         tracing::error!(error = %message, "the journal failed and takes nothing until it can write again");
         let (since, since_unix_ms) = (Instant::now(), self.newest_at_unix_ms);
         refuse_entries(self.shared.queue.fail(&message, since), &message);
@@ -32,11 +48,13 @@ impl Writer {
         if disk_full && let Some(reserve) = &self.reserve {
             reserve.give_up();
         }
-        kept.push(read_only(since_unix_ms, &message));
+        let note = Some(read_only(since_unix_ms, &message));
+        let doubt = in_doubt.map(|doubt| (doubt.tip, Part::Kept(doubt.kept)));
+        let mut left = Left { note, kept, doubt };
         let mut backoff = BACKOFF_MIN;
         loop {
             let closing = self.shared.queue.pause(backoff);
-            match self.come_back(&mut in_doubt, &mut kept) {
+            match self.come_back(&mut left) {
                 Ok(()) => break,
                 Err(error) if closing => {
                     tracing::error!(%error, "the journal could not be re-opened before the end");
@@ -64,37 +82,55 @@ impl Writer {
         true
     }
 
-    /// Opens the file and writes what the failure left.
-    fn come_back(
-        &mut self,
-        in_doubt: &mut Option<InDoubt>,
-        kept: &mut Vec<NewEvent>,
-    ) -> Result<(), String> {
+    /// Opens the file and writes what the failure left: the record of it first, since that alone
+    /// fits into what the reserve gave up.
+    fn come_back(&mut self, left: &mut Left) -> Result<(), String> {
         let tip = self.reopen()?;
         self.shared.set_tip(tip);
-        if let Some(doubt) = in_doubt.take()
-            && doubt.tip == tip
-        {
-            // That commit went through: only what came after it is left to say.
-            kept.drain(..doubt.kept);
+        match left.doubt.take() {
+            // That commit went through after all.
+            Some((in_doubt, Part::Note)) if in_doubt == tip => left.note = None,
+            Some((in_doubt, Part::Kept(count))) if in_doubt == tip => {
+                left.kept.drain(..count);
+            }
+            _ => {}
         }
-        let requests: Vec<Request> = kept.iter().cloned().map(Request::Event).collect();
+        if let Some(note) = &left.note {
+            self.write_left(std::slice::from_ref(note), Part::Note, &mut left.doubt)?;
+            left.note = None;
+        }
+        while !left.kept.is_empty() {
+            let part = Part::Kept(left.kept.len());
+            match self.write_left(&left.kept, part, &mut left.doubt)? {
+                None => left.kept.clear(),
+                Some(refused) => drop(left.kept.remove(refused)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes events, or says which of them a view refuses.
+    fn write_left(
+        &self,
+        events: &[NewEvent],
+        part: Part,
+        doubt: &mut Option<(Tip, Part)>,
+    ) -> Result<Option<usize>, String> {
+        let requests: Vec<Request> = events.iter().cloned().map(Request::Event).collect();
         match self.write_group(&requests) {
             Ok(written) => {
                 self.shared.set_tip(written.tip);
-                kept.clear();
-                Ok(())
+                Ok(None)
+            }
+            Err(Stop::Refused { index, error }) => {
+                tracing::error!(%error, "an event that nobody waited for was refused");
+                Ok(Some(index))
             }
             Err(Stop::InDoubt { tip, trouble }) => {
-                *in_doubt = Some(InDoubt { tip, kept: kept.len() });
+                *doubt = Some((tip, part));
                 Err(trouble.message)
             }
             Err(Stop::Storage(trouble)) => Err(trouble.message),
-            Err(Stop::Refused { index, error }) => {
-                tracing::error!(%error, "an event that nobody waited for was refused");
-                kept.remove(index);
-                Err(error.to_string())
-            }
         }
     }
 
@@ -102,7 +138,7 @@ impl Writer {
         // A handle that saw an I/O error answers nothing else any more, and holds the lock.
         self.shared.clear_db();
         catch_unwind(AssertUnwindSafe(|| {
-            let (db, tip) = start::open(&self.path, &self.open, &mut |_| {})
+            let (db, tip) = start::open(&self.path, &self.open, Medium::Other, &mut |_| {})
                 .map_err(|error: OpenError| error.to_string())?;
             if let Some(seals) = &self.seals {
                 seals.hold_again(&db, tip).map_err(|error| error.to_string())?;

@@ -8,22 +8,32 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 /// Enough for one commit of a full group of ordinary events, twice.
-const RESERVE_BYTES: u64 = 8 << 20;
+pub(crate) const RESERVE_BYTES: u64 = 8 << 20;
 
-pub(crate) struct Reserve(PathBuf);
+pub(crate) struct Reserve {
+    path: PathBuf,
+    make: Make,
+}
+
+/// Takes the room; what fails may leave a part of it.
+pub(crate) type Make = Box<dyn Fn(&Path) -> std::io::Result<()> + Send>;
 
 impl Reserve {
     /// Beside a database, under its name.
     pub(crate) fn beside(database: &Path) -> Self {
-        Self(database.with_extension("reserve"))
+        Self::at(database.with_extension("reserve"), Box::new(make))
+    }
+
+    pub(crate) fn at(path: PathBuf, make: Make) -> Self {
+        Self { path, make }
     }
 
     /// Makes it, if it is not there in full.
     pub(crate) fn ensure(&self) -> std::io::Result<()> {
-        if std::fs::metadata(&self.0).is_ok_and(|found| found.len() == RESERVE_BYTES) {
+        if std::fs::metadata(&self.path).is_ok_and(|found| found.len() == RESERVE_BYTES) {
             return Ok(());
         }
-        let made = self.make();
+        let made = (self.make)(&self.path);
         if made.is_err() {
             // Half a reserve would be in the way of what it is for.
             self.give_up();
@@ -31,30 +41,31 @@ impl Reserve {
         made
     }
 
-    fn make(&self) -> std::io::Result<()> {
-        let mut options = std::fs::OpenOptions::new();
-        options.write(true).create(true).truncate(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = options.open(&self.0)?;
-        let mut noise =
-            blake3::Hasher::new_derive_key("foreshore journal reserve 1").finalize_xof();
-        let mut left = RESERVE_BYTES;
-        let mut block = [0; 64 << 10];
-        while left > 0 {
-            noise.fill(&mut block);
-            let part = usize::try_from(left).unwrap_or(block.len()).min(block.len());
-            file.write_all(&block[..part])?;
-            left -= u64::try_from(part).unwrap_or(left);
-        }
-        file.sync_all()
-    }
-
     pub(crate) fn give_up(&self) {
-        match std::fs::remove_file(&self.0) {
-            Ok(()) => tracing::warn!(path = ?self.0, "the journal's reserve was given up"),
+        match std::fs::remove_file(&self.path) {
+            Ok(()) => tracing::warn!(path = ?self.path, "the journal's reserve was given up"),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => tracing::error!(path = ?self.0, %error, "the reserve cannot be given up"),
+            Err(error) => {
+                tracing::error!(path = ?self.path, %error, "the reserve cannot be given up")
+            }
         }
     }
+}
+
+fn make(path: &Path) -> std::io::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path)?;
+    let mut noise = blake3::Hasher::new_derive_key("foreshore journal reserve 1").finalize_xof();
+    let mut left = RESERVE_BYTES;
+    let mut block = [0; 64 << 10];
+    while left > 0 {
+        noise.fill(&mut block);
+        let part = usize::try_from(left).unwrap_or(block.len()).min(block.len());
+        file.write_all(&block[..part])?;
+        left -= u64::try_from(part).unwrap_or(left);
+    }
+    file.sync_all()
 }

@@ -6,21 +6,19 @@
 //! that is at most [`SealEvery`]. Whoever can read the key can rewrite the journal: copies of
 //! checkpoints on other machines hold against that too.
 
-use std::fs::File;
-use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use ed25519_dalek::SigningKey;
 use tokio::sync::watch;
 
-use crate::checkpoint::{Checkpoint, hex, unhex};
+use crate::checkpoint::{Checkpoint, is_anchored, sign_anchor};
 use crate::db::Db;
 use crate::error::{ReadError, SealError};
+use crate::facts::{Tip, Verified};
 use crate::frames::Frames;
-use crate::journal::{Tip, Verified, frames_of};
-use crate::meta::{self, Identity, Meta};
-use crate::start::sync_parent;
+use crate::journal::frames_of;
+use crate::meta::{self, Anchor, Identity, Meta};
+use crate::seal_files::{SealFiles, random, unreadable};
 
 /// How often the chain is signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,121 +29,8 @@ pub struct SealEvery {
     pub time: Duration,
 }
 
-/// The newest checkpoint is in the last part of its file.
-const TAIL_BYTES: u64 = 8 << 10;
 /// After a checkpoint could not be written.
 const RETRY: Duration = Duration::from_secs(5);
-
-/// Where key and checkpoints are.
-#[derive(Clone, Debug)]
-pub(crate) struct SealFiles {
-    key: PathBuf,
-    checkpoints: PathBuf,
-}
-
-impl SealFiles {
-    pub(crate) fn beside(database: &Path) -> Self {
-        Self {
-            key: database.with_extension("key"),
-            checkpoints: database.with_extension("checkpoints.jsonl"),
-        }
-    }
-
-    /// Every checkpoint of the newest epoch, oldest first, none of them verified.
-    pub(crate) fn all(&self) -> Result<Vec<Checkpoint>, SealError> {
-        let text = std::fs::read_to_string(&self.checkpoints)
-            .map_err(|error| unreadable(&self.checkpoints, &error))?;
-        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-        let parse = |(at, line)| {
-            Checkpoint::parse(line).map_err(|_| SealError::NotACheckpoint {
-                path: self.checkpoints.clone(),
-                line: at + 1,
-            })
-        };
-        let all: Vec<_> = whole.lines().enumerate().map(parse).collect::<Result<_, _>>()?;
-        let epoch = all.last().map_or(0, |last| last.epoch);
-        Ok(all.into_iter().filter(|checkpoint| checkpoint.epoch == epoch).collect())
-    }
-
-    /// The newest checkpoint; `None` without a file or without a whole line in it. A line that
-    /// was cut short, as by a crash, is taken away.
-    fn newest(&self) -> Result<Option<Checkpoint>, SealError> {
-        let failed = |error: &std::io::Error| unreadable(&self.checkpoints, error);
-        let mut file = match File::options().read(true).write(true).open(&self.checkpoints) {
-            Ok(file) => file,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(failed(&error)),
-        };
-        let length = file.metadata().map_err(|error| failed(&error))?.len();
-        let start = length.saturating_sub(TAIL_BYTES);
-        let mut tail = Vec::new();
-        file.seek(SeekFrom::Start(start)).map_err(|error| failed(&error))?;
-        file.read_to_end(&mut tail).map_err(|error| failed(&error))?;
-        let Some(end) = tail.iter().rposition(|byte| *byte == b'\n') else {
-            file.set_len(start).map_err(|error| failed(&error))?;
-            return Ok(None);
-        };
-        if end + 1 < tail.len() {
-            let whole = start + u64::try_from(end + 1).unwrap_or(0);
-            file.set_len(whole).map_err(|error| failed(&error))?;
-        }
-        let from = tail[..end].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        let line = std::str::from_utf8(&tail[from..end]).ok();
-        match line.map(Checkpoint::parse) {
-            Some(Ok(checkpoint)) => Ok(Some(checkpoint)),
-            _ => Err(SealError::NotACheckpoint { path: self.checkpoints.clone(), line: 0 }),
-        }
-    }
-
-    fn append(&self, checkpoint: &Checkpoint) -> std::io::Result<()> {
-        let is_new = !self.checkpoints.exists();
-        let mut options = File::options();
-        options.append(true).create(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = options.open(&self.checkpoints)?;
-        file.write_all(format!("{}\n", checkpoint.to_line()).as_bytes())?;
-        file.sync_data()?;
-        if is_new { sync_parent(&self.checkpoints) } else { Ok(()) }
-    }
-
-    fn key(&self) -> Result<Option<SigningKey>, SealError> {
-        let text = match std::fs::read_to_string(&self.key) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(unreadable(&self.key, &error)),
-        };
-        let bytes = unhex(text.trim_end()).ok_or(SealError::NotAKey { path: self.key.clone() })?;
-        Ok(Some(SigningKey::from_bytes(&bytes)))
-    }
-
-    fn make_key(&self) -> Result<SigningKey, SealError> {
-        let mut bytes = [0; 32];
-        random(&mut bytes)?;
-        let part = self.key.with_extension("key.part");
-        let write = || {
-            let mut options = File::options();
-            options.write(true).create(true).truncate(true);
-            #[cfg(unix)]
-            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-            let mut file = options.open(&part)?;
-            file.write_all(format!("{}\n", hex(&bytes)).as_bytes())?;
-            file.sync_all()?;
-            std::fs::rename(&part, &self.key)?;
-            sync_parent(&self.key)
-        };
-        write().map_err(|error| unreadable(&self.key, &error))?;
-        Ok(SigningKey::from_bytes(&bytes))
-    }
-}
-
-fn random(bytes: &mut [u8]) -> Result<(), SealError> {
-    getrandom::fill(bytes).map_err(|error| SealError::Random { message: error.to_string() })
-}
-
-fn unreadable(path: &Path, error: &std::io::Error) -> SealError {
-    SealError::File { path: path.to_owned(), message: error.to_string() }
-}
 
 /// Whether the journal is held to its checkpoints when it is opened.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -175,7 +60,7 @@ impl Seals {
         (tip, at_unix_ms): (Tip, u64),
         opening: Opening,
     ) -> Result<Self, ReadError> {
-        let identity = Meta::read(&db.begin_read()?)?.identity;
+        let Meta { identity, base, anchor, .. } = Meta::read(&db.begin_read()?)?;
         let accepted = opening == Opening::Accepted;
         let key = match (files.key()?, &identity) {
             (Some(key), _) => key,
@@ -185,6 +70,13 @@ impl Seals {
         let public_key = key.verifying_key().to_bytes();
         if !accepted && identity.as_ref().is_some_and(|known| known.public_key != public_key) {
             return Err(SealError::OtherKey.into());
+        }
+        if base.seq > 0 && !accepted {
+            let journal_id = identity.as_ref().map_or([0; 16], |known| known.journal_id);
+            let key = key.verifying_key();
+            if !anchor.is_some_and(|anchor| is_anchored(&key, &journal_id, base, &anchor)) {
+                return Err(SealError::NotAnchored { seq: base.seq }.into());
+            }
         }
         let newest = match files.newest() {
             Err(_) if accepted => None,
@@ -222,6 +114,19 @@ impl Seals {
                 txn.commit().map_err(redb::Error::from)
             };
             write().map_err(crate::db::storage)?;
+        }
+        if accepted && base.seq > 0 {
+            // Taken as it is, with what it continues; the key may be another one now.
+            let anchor = sign_anchor(&key, &newest.journal_id, base, at_unix_ms);
+            let write = || {
+                let txn = db.begin_write()?;
+                meta::set_base(&txn, base, &anchor)?;
+                txn.commit().map_err(redb::Error::from)
+            };
+            write().map_err(crate::db::storage)?;
+        }
+        if let Err(error) = files.thin(base.seq) {
+            tracing::warn!(%error, "the file of checkpoints could not be thinned");
         }
         let published = watch::Sender::new(Some(newest));
         let mut seals = Self { files, key, every, newest, due: None, published };
@@ -272,6 +177,18 @@ impl Seals {
                 false
             }
         }
+    }
+
+    /// Signs that what came up to `base` is archived, and adds a checkpoint of there; the newest
+    /// one stays the last of the file.
+    pub(crate) fn anchor(&mut self, base: Tip, at_unix_ms: u64) -> std::io::Result<Anchor> {
+        let Checkpoint { journal_id, epoch, .. } = self.newest;
+        if base.seq > self.newest.seq {
+            return Err(std::io::Error::other("its events are not signed yet"));
+        }
+        self.files.append(&Checkpoint::sign(&self.key, journal_id, epoch, base, at_unix_ms))?;
+        self.files.append(&self.newest)?;
+        Ok(sign_anchor(&self.key, &journal_id, base, at_unix_ms))
     }
 
     pub(crate) fn newest(&self) -> &Checkpoint {

@@ -1,29 +1,58 @@
 //! From a file to a journal that can be used: schema, views and the end of the chain are looked
 //! at, in this order, each time it is opened.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use redb::{Database, DatabaseError};
 
 use crate::db::{Db, Opener};
 use crate::error::{OpenError, ReadError};
+use crate::facts::Tip;
 use crate::frames::Frames;
-use crate::journal::Tip;
 use crate::meta::{self, Meta};
 use crate::rebuild::{self, Progress};
 
 /// What the tables look like. Versions of before there was a number are 1: frames alone.
 pub(crate) const SCHEMA: u32 = 2;
 
+/// What the database is in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Medium {
+    /// A file of its path, of which there can be a copy.
+    File,
+    /// Memory, or what a test takes for a disk.
+    Other,
+}
+
 /// Opens the database, brings it up to date, and finds the end of the chain.
 pub(crate) fn open(
     path: &Path,
     opener: &Opener,
+    medium: Medium,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<(Db, Tip), OpenError> {
-    let db = Db::new(opener().map_err(|error| not_opened(path, error))?);
-    let meta = meta_of(path, &db)?;
-    if meta.schema != Some(SCHEMA) {
+    let opened = catch_unwind(AssertUnwindSafe(|| try_open(path, opener, medium, progress)));
+    opened.unwrap_or_else(|_| Err(failed(path, &"the file is damaged")))
+}
+
+fn try_open(
+    path: &Path,
+    opener: &Opener,
+    medium: Medium,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<(Db, Tip), OpenError> {
+    let open = || opener().map(Db::new).map_err(|error| not_opened(path, error));
+    let mut db = open()?;
+    let schema = meta_of(path, &db)?.schema;
+    if schema != Some(SCHEMA) {
+        let is_empty = tip_of(&db).map_err(|error| not_verified(path, error))?.seq == 0;
+        if medium == Medium::File && !is_empty {
+            // Only a database that is closed is whole in its file.
+            drop(db);
+            keep_copy(path, schema.unwrap_or(1))?;
+            db = open()?;
+        }
         mark_new(&db).map_err(|error| failed(path, &error))?;
     }
     rebuild::resume(&db, progress)
@@ -69,20 +98,7 @@ fn mark_new(db: &Db) -> Result<(), redb::Error> {
 }
 
 /// Keeps a copy of a database of an older schema beside it, before it is brought up to date.
-///
-/// # Errors
-/// [`OpenError`]: it is in use, newer than this program, or cannot be copied.
-pub(crate) fn keep_older(path: &Path, cache_bytes: usize) -> Result<(), OpenError> {
-    if !std::fs::metadata(path).is_ok_and(|found| found.len() > 0) {
-        return Ok(());
-    }
-    let db = Db::new(open_file(path, cache_bytes).map_err(|error| not_opened(path, error))?);
-    let version = meta_of(path, &db)?.schema.unwrap_or(1);
-    let is_empty = tip_of(&db).is_ok_and(|tip| tip.seq == 0);
-    drop(db);
-    if version == SCHEMA || is_empty {
-        return Ok(());
-    }
+fn keep_copy(path: &Path, version: u32) -> Result<(), OpenError> {
     let copy = path.with_extension(format!("schema-{version}.redb"));
     tracing::info!(?copy, version, "keeping a copy of the journal before it is brought up to date");
     copy_durably(path, &copy).map_err(|error| OpenError::Storage {

@@ -1,9 +1,12 @@
 //! The journal as a whole: order, group commit, closing, tampering, bounds. What happens when
 //! the disk fails is in `crash`.
 
+mod archive;
 mod crash;
 mod disk;
 mod entries;
+mod flips;
+mod measure;
 mod seals;
 mod upkeep;
 mod views;
@@ -15,7 +18,8 @@ use foreshore_domain::event::{EventKind, NewEvent, Stream, Tenant};
 use redb::{Database, ReadableDatabase, TableDefinition};
 
 use crate::error::{AppendError, CorruptError, OpenError, ReadError};
-use crate::journal::{EVENT_MAX_BYTES, Health, Journal, JournalConfig};
+use crate::facts::{Health, JournalConfig};
+use crate::journal::{EVENT_MAX_BYTES, Journal};
 
 fn event(payload: impl std::fmt::Display) -> NewEvent {
     NewEvent {
@@ -282,56 +286,4 @@ async fn a_journal_whose_end_does_not_verify_is_not_opened() {
         error,
         Some(OpenError::Corrupt { error: CorruptError::Malformed { seq: 3, .. }, .. })
     ));
-}
-
-/// What recording costs: `cargo test --release -p foreshore-store measure -- --ignored --nocapture`
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a measurement, not a check"]
-async fn measure() {
-    let place = tempfile::tempdir().expect("a directory");
-    let path = place.path().join("journal.redb");
-    let journal = Journal::open(&path, &JournalConfig::default()).expect("opens");
-    let payload = "x".repeat(200);
-
-    let rounds = 50_000_u32;
-    let started = std::time::Instant::now();
-    for _ in 0..rounds {
-        let payload = payload.len();
-        journal.append_soon_with(move || event(format_args!("{payload:0>200}")));
-    }
-    println!("append_soon: {:?} each, in a burst", started.elapsed() / rounds);
-    journal.flush().await;
-    println!("  and on disk: {:?} each", started.elapsed() / rounds);
-
-    let started = std::time::Instant::now();
-    let alone = 500_u32;
-    for _ in 0..alone {
-        journal.append(event(&payload)).await.expect("appended");
-    }
-    println!("append alone: {:.0}/s", f64::from(alone) / started.elapsed().as_secs_f64());
-
-    let (callers, each) = (64_u32, 500_u32);
-    let started = std::time::Instant::now();
-    let tasks: Vec<_> = (0..callers)
-        .map(|_| {
-            let (journal, payload) = (journal.clone(), payload.clone());
-            tokio::spawn(async move {
-                for _ in 0..each {
-                    journal.append(event(&payload)).await.expect("appended");
-                }
-            })
-        })
-        .collect();
-    for task in tasks {
-        task.await.expect("no panic");
-    }
-    let total = f64::from(callers * each);
-    println!("append, 64 callers: {:.0}/s", total / started.elapsed().as_secs_f64());
-
-    let started = std::time::Instant::now();
-    let verified = journal.verify().expect("verifies");
-    println!("verify: {} events in {:?}", verified.events, started.elapsed());
-    journal.close().await;
-    let bytes = std::fs::metadata(&path).expect("there").len();
-    println!("file: {} bytes an event", bytes / verified.events);
 }

@@ -1,7 +1,8 @@
 //! What an operator does with a journal that runs: look at it, check it, copy it, compact it.
 //!
 //! A backup holds the events, the blobs and what the journal says about itself, as of one
-//! moment; its views are made in it from the events, so that a backup is also a test of them.
+//! moment; its views are made in it from the events, so that a backup is also a test of them,
+//! and takes the archives as rebuilding does.
 //! Deliberately absent: when any of this is done.
 
 use std::path::{Path, PathBuf};
@@ -12,10 +13,11 @@ use redb::backends::InMemoryBackend;
 use redb::{Database, ReadTransaction, ReadableTable as _, TableDefinition, TableError};
 
 use crate::blobs::{self, BLOBS};
-use crate::db::{Db, storage};
+use crate::db::{Db, caught, storage};
 use crate::error::{OpenError, ReadError, RebuildError};
+use crate::facts::{Tip, Verified};
 use crate::frames::FRAMES;
-use crate::journal::{Journal, Tip, Verified, frames_of};
+use crate::journal::{Journal, frames_of};
 use crate::meta;
 use crate::rebuild;
 use crate::start;
@@ -135,12 +137,13 @@ impl Journal {
     /// # Errors
     /// [`ReadError`].
     pub async fn stats(&self) -> Result<Stats, ReadError> {
-        let stats = self.on_writer(|writer| stats(&*database(writer)?)).await;
+        let stats = self.on_writer(|writer| caught(|| stats(&*database(writer)?))).await;
         stats.unwrap_or(Err(ReadError::NotOpen))
     }
 
     /// Holds the database to its checksums, the events to the chain, the blobs to their names
-    /// and their counts, and the views to the events. Appends wait for the first of these.
+    /// and their counts, and the views to the events. For the first of these the database is
+    /// taken alone: appends wait, and reads are [`ReadError::NotOpen`].
     ///
     /// # Errors
     /// [`CheckError`].
@@ -150,12 +153,12 @@ impl Journal {
             return Err(CheckError::Repaired);
         }
         let db = self.db()?;
-        let checked = tokio::task::spawn_blocking(move || check(&db));
+        let checked = tokio::task::spawn_blocking(move || caught(|| check(&db)));
         checked.await.map_err(|_| ReadError::NotOpen)?
     }
 
-    /// Gives room that is free within the file back to the disk; appends wait meanwhile. `true`
-    /// if there was any.
+    /// Gives room that is free within the file back to the disk; meanwhile appends wait, and
+    /// reads are [`ReadError::NotOpen`]. `true` if there was any.
     ///
     /// # Errors
     /// [`CheckError::Busy`], [`CheckError::Read`].
@@ -170,7 +173,7 @@ impl Journal {
     /// [`BackupError`]; nothing is left under that name then.
     pub async fn backup(&self, to: &Path) -> Result<Tip, BackupError> {
         let (db, to) = (self.db()?, to.to_owned());
-        let copied = tokio::task::spawn_blocking(move || copy(&db, &to));
+        let copied = tokio::task::spawn_blocking(move || caught(|| copy(&db, &to)));
         copied.await.map_err(|_| ReadError::NotOpen)?
     }
 
@@ -200,7 +203,7 @@ impl Journal {
             let until = Instant::now() + READERS_PATIENCE;
             let (done, db) = loop {
                 db = match Arc::try_unwrap(db) {
-                    Ok(mut db) => break (Ok(work(db.database())), db.into()),
+                    Ok(mut db) => break (caught(|| Ok(work(db.database()))), db.into()),
                     Err(db) if Instant::now() > until => break (Err(CheckError::Busy), db),
                     Err(db) => db,
                 };
@@ -270,7 +273,7 @@ fn check(db: &Db) -> Result<Checked, CheckError> {
     // The comparison is made in memory, beside the journal: it is read alone.
     let scratch = Database::builder().create_with_backend(InMemoryBackend::new());
     let scratch = Db::new(scratch.map_err(storage)?);
-    rebuild::replay(&frames, &scratch, frames.base().seq, &mut |_| {})?;
+    rebuild::replay(&read, &scratch, 0, &mut |_| {})?;
     let made = views::dump(&scratch.begin_read()?).map_err(read_failed)?;
     let live = views::dump(&read).map_err(read_failed)?;
     if let Some(((view, _), _)) = live.iter().zip(&made).find(|(live, made)| live != made) {
@@ -311,7 +314,7 @@ fn copy_into(db: &Db, part: &Path) -> Result<Tip, BackupError> {
     let verified = frames_of(&read)?.verify(|_| Ok(()))?;
     let txn = target.begin_write().map_err(failed)?;
     meta::copy(&read, &txn)?;
-    meta::set_rebuilt_to(&txn, Some(frames_of(&read)?.base().seq)).map_err(failed)?;
+    meta::set_rebuilt_to(&txn, Some(0)).map_err(failed)?;
     txn.commit().map_err(|error| failed(error.into()))?;
     copy_table(&read, &target, FRAMES, failed)?;
     copy_table(&read, &target, BLOBS, failed)?;

@@ -11,13 +11,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use foreshore_domain::event::{EventKind, NewEvent, Stream, Tenant};
+use redb::WriteTransaction;
 use tokio::sync::{oneshot, watch};
 
 use crate::caches::Caches;
 use crate::db::{Db, Opener};
 use crate::error::AppendError;
-use crate::group::{self, Fate, Request, Stop, Trouble, Written};
-use crate::journal::{EVENT_MAX_BYTES, Tip, event_bytes};
+use crate::facts::Tip;
+use crate::group::{self, Also, Fate, Request, Stop, Trouble, Written};
+use crate::journal::{EVENT_MAX_BYTES, event_bytes};
 use crate::meta;
 use crate::queue::{Batch, Entry, Next, Permits, Queue, Reply, Task};
 use crate::reserve::Reserve;
@@ -73,6 +75,8 @@ pub(crate) struct Writer {
     pub(crate) path: PathBuf,
     pub(crate) group_max: usize,
     pub(crate) reserve: Option<Reserve>,
+    /// The reserve is made when there is nothing else to do: nobody waits for it at the start.
+    pub(crate) reserve_is_due: bool,
     pub(crate) seals: Option<Seals>,
     /// An event that was signed, and the database does not know it yet.
     pub(crate) sealed: Option<u64>,
@@ -115,7 +119,10 @@ impl Writer {
     /// Writes until the queue is closed and empty.
     pub(crate) fn run(mut self) {
         loop {
-            let due = self.seals.as_ref().and_then(Seals::due);
+            let due = match self.reserve_is_due {
+                true => Some(Instant::now()),
+                false => self.seals.as_ref().and_then(Seals::due),
+            };
             match self.shared.queue.take(self.group_max, due) {
                 Next::Write(batch) => {
                     if let Err(failure) = self.write(batch)
@@ -124,7 +131,7 @@ impl Writer {
                         break;
                     }
                 }
-                Next::Due => {}
+                Next::Due => self.make_reserve(),
                 Next::End => {
                     self.seal_at_the_end();
                     break;
@@ -139,6 +146,14 @@ impl Writer {
         // Dropping the database is what closes it in order; only then may others open it.
         self.shared.clear_db();
         self.shared.ended.send_replace(true);
+    }
+
+    fn make_reserve(&mut self) {
+        if std::mem::take(&mut self.reserve_is_due)
+            && let Some(Err(error)) = self.reserve.as_ref().map(Reserve::ensure)
+        {
+            tracing::warn!(%error, "the journal's reserve cannot be made");
+        }
     }
 
     fn seal_if_due(&mut self) {
@@ -286,13 +301,27 @@ impl Writer {
     }
 
     pub(crate) fn write_group(&self, requests: &[Request]) -> Result<Written, Stop> {
+        self.write_group_and(requests, &|_| Ok(()))
+    }
+
+    pub(crate) fn write_group_and(
+        &self,
+        requests: &[Request],
+        also: Also<'_>,
+    ) -> Result<Written, Stop> {
         let Some(db) = self.shared.db() else {
             return Err(Stop::Storage(Trouble::new("the journal is not open")));
         };
         let before = self.shared.tip();
+        let also = |txn: &WriteTransaction| {
+            if let Some(sealed) = self.sealed {
+                meta::set_sealed(txn, sealed)?;
+            }
+            also(txn)
+        };
         // redb panics on some states of a broken file; that ends this commit, not the host.
         catch_unwind(AssertUnwindSafe(|| {
-            group::write(&db, before, requests, self.sealed, &self.shared.caches)
+            group::write(&db, before, requests, &also, &self.shared.caches)
         }))
         .unwrap_or_else(|_| Err(Stop::Storage(Trouble::new("a commit panicked"))))
     }

@@ -236,3 +236,35 @@ async fn the_program_answers_in_words_in_json_and_in_its_exit_code() {
     assert_eq!(run(&[Path::new("/nonexistent")]).0, Some(2));
     assert_eq!(run(&[Path::new("--what")]).0, Some(2));
 }
+
+#[tokio::test]
+async fn an_archive_and_the_rest_verify_as_one_and_the_rest_from_its_checkpoint() {
+    let place = tempfile::tempdir().expect("a directory");
+    let path = place.path().join("journal.redb");
+    let journal = Journal::open(&path, &JournalConfig::default()).expect("opens");
+    for n in 1..=EVENTS {
+        journal.append(event(n)).await.expect("appended");
+    }
+    let file = place.path().join("1.archive");
+    journal.archive(31, &file, 1).await.expect("archived");
+    journal.seal().await.expect("sealed");
+    let mut rest = Vec::new();
+    journal.export(&mut rest).expect("exported");
+    let archive = std::fs::read(&file).expect("there");
+    let text = std::fs::read_to_string(path.with_extension("checkpoints.jsonl")).expect("there");
+    let checkpoints = Checkpoint::parse_all(&text).expect("checkpoints");
+    let both = verify([&*archive, &*rest], &checkpoints, Trust::FirstSeen).expect("verifies");
+    assert_eq!((both.first_seq, both.last_seq), (1, EVENTS + 1));
+    let alone = verify([&*rest], &checkpoints, Trust::FirstSeen).expect("verifies");
+    assert_eq!((alone.first_seq, alone.events()), (31, 31));
+    let wrong = |exports: [&[u8]; 2]| match verify(exports, &checkpoints, Trust::FirstSeen) {
+        Err(Failure::Wrong(finding)) => finding.seq,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(wrong([&rest, &archive]), 1, "out of order");
+    assert_eq!(wrong([&archive, &archive]), 1, "twice the same");
+    let without: Vec<_> =
+        checkpoints.iter().filter(|c| format!("{c:?}").contains("seq: 61")).cloned().collect();
+    let unanchored = verify([&*rest], &without, Trust::FirstSeen);
+    assert!(matches!(unanchored, Err(Failure::Wrong(Finding { seq: 31, .. }))), "{unanchored:?}");
+}

@@ -25,6 +25,8 @@ struct State {
     /// Operations that fail after that.
     failing: u64,
     operations: u64,
+    /// The most bytes there may be; `None` is any number.
+    room: Option<usize>,
 }
 
 #[derive(Clone, Debug)]
@@ -39,6 +41,31 @@ impl Disk {
         let mut state = self.lock();
         state.working = Some(working);
         state.failing = failing;
+    }
+
+    /// From now on there is room for this much more.
+    pub(super) fn leave_room(&self, bytes: usize) {
+        let mut state = self.lock();
+        state.room = Some(state.seen.len() + bytes);
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.lock().room.is_some()
+    }
+
+    pub(super) fn make_room(&self) {
+        self.lock().room = None;
+    }
+
+    /// What the running process sees.
+    pub(super) fn bytes(&self) -> Vec<u8> {
+        self.lock().seen.clone()
+    }
+
+    /// A disk that holds these bytes.
+    pub(super) fn holding(bytes: Vec<u8>) -> Self {
+        let state = State { seen: bytes.clone(), synced: bytes, ..State::default() };
+        Self(Arc::new(Mutex::new(state)))
     }
 
     /// Changes and syncs so far.
@@ -63,8 +90,7 @@ impl Disk {
                 Change::Write(offset, data) => tear(&mut left, offset, &data, random),
             }
         }
-        let state = State { seen: left.clone(), synced: left, ..State::default() };
-        Self(Arc::new(Mutex::new(state)))
+        Self::holding(left)
     }
 
     fn operate(&self) -> io::Result<MutexGuard<'_, State>> {
@@ -119,6 +145,9 @@ impl StorageBackend for Disk {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         let mut state = self.operate()?;
+        if state.room.is_some_and(|room| index(len) > room) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         state.seen.resize(index(len), 0);
         state.unsynced.push_back(Change::Length(index(len)));
         Ok(())

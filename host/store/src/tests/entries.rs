@@ -5,7 +5,8 @@ use foreshore_domain::event::{EventKind, NewEvent, Stream, Tenant};
 use super::{event, in_memory, payloads};
 use crate::commit::{Blob, COMMIT_EVENTS_MAX, Commit, Condition};
 use crate::error::AppendError;
-use crate::journal::{Journal, JournalConfig};
+use crate::facts::JournalConfig;
+use crate::journal::Journal;
 
 pub(super) fn on(stream: Stream, kind: EventKind, payload: impl std::fmt::Display) -> NewEvent {
     NewEvent {
@@ -18,7 +19,7 @@ pub(super) fn on(stream: Stream, kind: EventKind, payload: impl std::fmt::Displa
 }
 
 fn conversation(payload: &str) -> NewEvent {
-    on(Stream::Conversation("c".to_owned()), EventKind::ComponentLoaded, payload)
+    on(Stream::Conversation("c".to_owned()), EventKind::CallCompleted, payload)
 }
 
 fn at(seq: u64) -> Condition {

@@ -6,8 +6,9 @@ use std::time::Duration;
 use super::{FRAMES, event, tamper};
 use crate::checkpoint::Checkpoint;
 use crate::error::{OpenError, ReadError, SealError};
+use crate::facts::JournalConfig;
 use crate::frame::FrameWriter;
-use crate::journal::{Journal, JournalConfig};
+use crate::journal::Journal;
 use crate::seals::SealEvery;
 
 fn open(path: &Path) -> Result<Journal, OpenError> {
@@ -189,6 +190,30 @@ async fn the_chain_is_signed_after_so_many_events_or_so_much_time() {
     let next = tokio::time::timeout(Duration::from_secs(10), published.changed()).await;
     next.expect("in time").expect("open");
     assert_eq!(published.borrow().expect("a checkpoint").seq, 4);
+}
+
+#[tokio::test]
+async fn a_file_of_checkpoints_does_not_grow_for_ever() {
+    let place = tempfile::tempdir().expect("a directory");
+    let path = place.path().join("journal.redb");
+    let journal = open(&path).expect("opens");
+    append(&journal, 10).await;
+    let archive = place.path().join("1.archive");
+    journal.archive(6, &archive, 1).await.expect("archived");
+    append(&journal, 1).await;
+    journal.close().await;
+    let file = path.with_extension("checkpoints.jsonl");
+    let mut text = std::fs::read_to_string(&file).expect("there");
+    let newest = format!("{}\n", text.lines().last().expect("a checkpoint"));
+    while text.len() <= 1 << 20 {
+        text.push_str(&newest);
+    }
+    std::fs::write(&file, text).expect("written");
+    let journal = open(&path).expect("opens");
+    let kept = checkpoints(&path);
+    assert_eq!(kept.len(), 1_441);
+    assert_eq!(kept[0].seq, 5, "what an export of the rest starts from");
+    assert_eq!(journal.verify().expect("verifies").checkpoints, 1_441);
 }
 
 #[test]

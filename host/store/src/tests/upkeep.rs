@@ -7,7 +7,8 @@ use super::views::dump;
 use super::{event, payloads};
 use crate::commit::{Blob, Commit};
 use crate::error::{OpenError, SealError};
-use crate::journal::{Journal, JournalConfig};
+use crate::facts::JournalConfig;
+use crate::journal::Journal;
 use crate::upkeep::{BackupError, CheckError};
 
 async fn filled(path: &std::path::Path) -> Journal {

@@ -11,7 +11,8 @@ use proptest::prelude::*;
 use super::entries::on;
 use super::{event, in_memory};
 use crate::commit::{Blob, Commit, Condition};
-use crate::journal::{Journal, JournalConfig};
+use crate::facts::JournalConfig;
+use crate::journal::Journal;
 use crate::{rebuild, views};
 
 pub(super) fn dump(journal: &Journal) -> String {
@@ -81,7 +82,7 @@ fn add(commit: &mut Commit, step: &Step) {
                 let (tenant, stream) = (tenant.clone(), stream.clone());
                 commit.conditions.push(Condition::StreamAt { tenant, stream, seq });
             }
-            NewEvent { tenant, ..on(stream, EventKind::ComponentLoaded, "{}") }
+            NewEvent { tenant, ..on(stream, EventKind::CallCompleted, "{}") }
         }
         Step::File { blobs } => {
             let blobs: Vec<Blob> = blobs.iter().copied().map(blob).collect();
