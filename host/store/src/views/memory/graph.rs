@@ -64,7 +64,7 @@ pub(super) fn unrelate(
         return Ok(Receipt::default());
     }
     rows.remove(&*backward).map_err(storage)?;
-    space.usage.relations -= 1;
+    space.usage.relations = space.usage.relations.checked_sub(1).ok_or(MALFORMED)?;
     space.store(rows)?;
     Ok(Receipt { changed: true, ..Receipt::default() })
 }

@@ -5,6 +5,7 @@ mod measure;
 mod model;
 mod properties;
 mod search;
+mod trouble;
 
 use redb::backends::InMemoryBackend;
 use redb::{Database, ReadableDatabase as _};

@@ -5,15 +5,16 @@
 //! d space block          -> 128 documents' rows: when, until when, how important, how long
 //! k space doc            -> version:u64 | key
 //! v space model doc      -> its vector
-//! t space doc            -> its terms, until its block is full
+//! t space doc            -> its terms, until they are in the postings
 //! p space term 0 first   -> a chunk of postings
 //! g space doc            -> terms of a dead document that postings still name
 //! ```
 //!
-//! Writing a record touches a handful of rows. When a block is full its terms are turned into
+//! Writing a record touches a handful of rows. When enough terms wait they are turned into
 //! postings; when enough documents are dead their postings go; when a block has few live
 //! documents left they are numbered again and the block goes. Each happens by counts alone, so
-//! the same events give the same rows, and each is bounded, so no event is slow without end.
+//! the same events give the same rows; and by counts of documents *and* of terms, so that no
+//! record, however many different words it has, holds up the writer for long.
 
 use std::collections::BTreeMap;
 
@@ -29,9 +30,13 @@ use super::words::Terms;
 /// The documents of a block.
 pub(super) const BLOCK: u32 = 128;
 /// A full block with as few live documents gives them away.
-const SPARSE: usize = 16;
-/// So many dead documents are taken out of the postings at once.
-const GRAVES_MAX: u32 = 128;
+const SPARSE: usize = 8;
+/// So many documents wait until they are put into the postings, or taken out of them, at once.
+const WAITING_MAX: u32 = 128;
+/// So many terms of documents do.
+const WAITING_TERMS_MAX: u32 = 16_384;
+/// So many documents can be numbered, since postings double the numbers.
+const DOCS_MAX: u32 = u32::MAX >> 1;
 const ROW_BYTES: usize = 22;
 /// The length of a dead document.
 const DEAD: u16 = u16::MAX;
@@ -51,8 +56,14 @@ pub(in super::super) struct DocRow {
 pub(in super::super) struct Totals {
     /// The number of the next document.
     pub(in super::super) next_doc: u32,
+    /// The first document that is not in the postings yet.
+    pub(in super::super) tail_from: u32,
+    /// How many terms those have that are not.
+    pub(in super::super) tail_terms: u32,
     /// Dead documents that postings still name.
     pub(in super::super) graves: u32,
+    /// How many terms they have.
+    pub(in super::super) grave_terms: u32,
     /// Live documents.
     pub(in super::super) docs: u32,
     /// Their words.
@@ -72,18 +83,34 @@ pub(in super::super) struct Document<'a> {
     pub(in super::super) vector: Option<Vector>,
 }
 
+impl Document<'_> {
+    fn terms(&self) -> Result<Terms, ViewError> {
+        let entry = self.version.entry().ok_or(MALFORMED)?;
+        Ok(Terms::of(self.key, &entry.value, &entry.tags))
+    }
+}
+
 /// Adds a document and gives its number.
 pub(in super::super) fn add(
     rows: &mut Rows<'_>,
     space: &mut Space,
     document: &Document<'_>,
 ) -> Result<u32, ViewError> {
+    let terms = document.terms()?;
+    add_with(rows, space, document, &terms)
+}
+
+fn add_with(
+    rows: &mut Rows<'_>,
+    space: &mut Space,
+    document: &Document<'_>,
+    terms: &Terms,
+) -> Result<u32, ViewError> {
     let doc = space.totals.next_doc;
-    if doc >= u32::MAX >> 1 {
+    if doc >= DOCS_MAX {
         return Err(ViewError::Full { namespace: space.name().to_owned() });
     }
     let entry = document.version.entry().ok_or(MALFORMED)?;
-    let terms = Terms::of(document.key, &entry.value, &entry.tags);
     let row = DocRow {
         written_at_unix_ms: document.version.written_at_unix_ms,
         expires_at_unix_ms: entry.expires_at_unix_ms.unwrap_or(0),
@@ -100,11 +127,15 @@ pub(in super::super) fn add(
     if let Some(vector) = &document.vector {
         insert(rows, &vector_key(space.id, vector.model, doc), &vector.bytes)?;
     }
-    space.totals.next_doc += 1;
-    space.totals.docs += 1;
-    space.totals.words += u64::from(terms.length);
-    if space.totals.next_doc.is_multiple_of(BLOCK) {
+    let totals = &mut space.totals;
+    totals.next_doc += 1;
+    totals.docs += 1;
+    totals.words += u64::from(terms.length);
+    totals.tail_terms += terms.count();
+    if totals.next_doc - totals.tail_from >= WAITING_MAX || totals.tail_terms >= WAITING_TERMS_MAX {
         flush(rows, space.id)?;
+        space.totals.tail_from = space.totals.next_doc;
+        space.totals.tail_terms = 0;
     }
     Ok(doc)
 }
@@ -116,12 +147,9 @@ pub(in super::super) fn remove(
     doc: u32,
     document: &Document<'_>,
 ) -> Result<(), ViewError> {
-    bury(rows, space, doc, document)?;
-    if doc < tail_start(&space.totals) {
+    bury(rows, space, doc, document, None)?;
+    if doc / BLOCK < space.totals.next_doc / BLOCK {
         thin_out(rows, space, doc / BLOCK)?;
-    }
-    if space.totals.graves >= GRAVES_MAX {
-        purge(rows, space)?;
     }
     Ok(())
 }
@@ -131,6 +159,7 @@ fn bury(
     space: &mut Space,
     doc: u32,
     document: &Document<'_>,
+    terms: Option<&Terms>,
 ) -> Result<(), ViewError> {
     let block_key = doc_key(b'd', space.id, doc / BLOCK);
     let mut block = read_row(rows, &block_key)?;
@@ -143,17 +172,28 @@ fn bury(
     if let Some(vector) = &document.vector {
         remove_row(rows, &vector_key(space.id, vector.model, doc))?;
     }
-    if doc >= tail_start(&space.totals) {
-        remove_row(rows, &doc_key(b't', space.id, doc))?;
-    } else {
-        let entry = document.version.entry().ok_or(MALFORMED)?;
-        let terms = Terms::of(document.key, &entry.value, &entry.tags);
-        insert(rows, &doc_key(b'g', space.id, doc), &terms.encode())?;
-        space.totals.graves += 1;
+    let totals = &mut space.totals;
+    totals.docs = totals.docs.checked_sub(1).ok_or(MALFORMED)?;
+    totals.words = totals.words.checked_sub(u64::from(row.length)).ok_or(MALFORMED)?;
+    if doc >= totals.tail_from {
+        let waiting = rows.remove(&*doc_key(b't', space.id, doc)).map_err(storage)?;
+        let terms = Terms::count_of(waiting.ok_or(MALFORMED)?.value());
+        totals.tail_terms = totals.tail_terms.checked_sub(terms).ok_or(MALFORMED)?;
+        return Ok(());
     }
-    space.totals.docs -= 1;
-    space.totals.words -= u64::from(row.length);
-    Ok(())
+    let made;
+    let terms = match terms {
+        Some(terms) => terms,
+        None => {
+            made = document.terms()?;
+            &made
+        }
+    };
+    totals.graves += 1;
+    totals.grave_terms += terms.count();
+    let full = totals.graves >= WAITING_MAX || totals.grave_terms >= WAITING_TERMS_MAX;
+    insert(rows, &doc_key(b'g', space.id, doc), &terms.encode())?;
+    if full { purge(rows, space) } else { Ok(()) }
 }
 
 /// Numbers the last documents of a full block again and drops the block: what there is to scan
@@ -181,12 +221,13 @@ fn renumber(rows: &mut Rows<'_>, space: &mut Space, doc: u32) -> Result<(), View
     let live = head.live.as_mut().ok_or(MALFORMED)?;
     let vector = read_vector(rows, space.id, live.model, doc)?;
     let document = Document { key: &key, version: &version, vector };
-    bury(rows, space, doc, &document)?;
-    live.doc = add(rows, space, &document)?;
+    let terms = document.terms()?;
+    bury(rows, space, doc, &document, Some(&terms))?;
+    live.doc = add_with(rows, space, &document, &terms)?;
     head.store(rows, space.id, &key)
 }
 
-/// Turns the terms of the block that was just filled into postings.
+/// Turns the terms that wait into postings.
 fn flush(rows: &mut Rows<'_>, space: u32) -> Result<(), ViewError> {
     for (term, docs) in take_terms(rows, b't', space)? {
         let term_prefix = term_prefix(space, &term);
@@ -228,6 +269,7 @@ fn purge(rows: &mut Rows<'_>, space: &mut Space) -> Result<(), ViewError> {
         }
     }
     space.totals.graves = 0;
+    space.totals.grave_terms = 0;
     Ok(())
 }
 
@@ -295,11 +337,6 @@ impl DocRow {
     pub(super) fn is_live(&self) -> bool {
         self.length != DEAD
     }
-}
-
-/// The first document that is not in the postings yet.
-pub(super) fn tail_start(totals: &Totals) -> u32 {
-    totals.next_doc / BLOCK * BLOCK
 }
 
 /// The key and version of a live document.

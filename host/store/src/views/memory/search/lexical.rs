@@ -58,7 +58,8 @@ impl Docs {
     }
 }
 
-/// The live documents that have each term, by their place in `docs`, and how often.
+/// The live documents that have each of some terms in order, by their place in `docs`, and how
+/// often.
 pub(super) fn postings(
     rows: &impl Readable,
     space: &Space,
@@ -79,7 +80,7 @@ pub(super) fn postings(
         let (key, bytes) = row.map_err(storage)?;
         let Some(at) = docs.at(number_at_end(key.value())?) else { continue };
         for (term, times) in Terms::each(bytes.value()) {
-            if let Some(n) = terms.iter().position(|wanted| wanted == term)
+            if let Ok(n) = terms.binary_search_by(|wanted| wanted.as_slice().cmp(term))
                 && let Some(found) = found.get_mut(n)
             {
                 found.push((at, times));

@@ -8,7 +8,7 @@ use super::words::words;
 /// The most characters of a snippet, without the marks of where it was cut.
 pub const SNIPPET_MAX: usize = 160;
 /// How many bytes of a text are looked at.
-const READ_MAX_BYTES: usize = 16 << 10;
+const READ_MAX_BYTES: usize = 8 << 10;
 /// How many characters come before the first matched word.
 const LEAD: usize = 24;
 

@@ -257,3 +257,43 @@ fn a_query_without_words_gives_what_the_filters_let_through() {
     assert_eq!(keys(&Query { since_unix_ms: Some(9_000), limit: 9, ..Query::default() }), ["c"]);
     assert_eq!(keys(&Query { limit: 0, ..Query::default() }), [""; 0]);
 }
+
+#[test]
+fn records_of_very_many_words_do_not_wait_for_each_other_and_are_found() {
+    let mut fixture = Fixture::new();
+    for n in 0..12 {
+        let words: Vec<String> = (0..3_000).map(|word| format!("w{n}x{word}")).collect();
+        fixture.put(1, &format!("k{n}"), &format!(r#""value":{{"inline":"{}"}}"#, words.join(" ")));
+        assert!(count(&fixture, b't') < 6, "their terms wait");
+    }
+    for n in 0..12 {
+        fixture.put(2, &format!("k{n}"), r#""value":{"inline":"short"}"#);
+        assert!(count(&fixture, b'g') < 6, "their terms wait");
+    }
+    fixture.put(
+        3,
+        "long",
+        &format!(r#""value":{{"inline":"{}"}}"#, "first ".repeat(5_000) + "last"),
+    );
+    let reader = fixture.reader("t", 4);
+    let hits = |text| {
+        let query = Query { text, limit: 20, ..Query::default() };
+        reader.search("n", &query).expect("readable").hits.len()
+    };
+    assert_eq!((hits("w7x2999"), hits("short"), hits("last"), hits("k7")), (0, 12, 1, 1));
+}
+
+#[test]
+fn a_record_is_found_by_so_many_different_words_and_no_more() {
+    let mut fixture = Fixture::new();
+    let words: Vec<String> = (0..5_000).map(|word| format!("w{word}")).collect();
+    let rest = format!(r#""value":{{"inline":"{} w1"}},"tags":["tagged"]"#, words.join(" "));
+    fixture.put(1, "key", &rest);
+    let reader = fixture.reader("t", 2);
+    let hits = |text, tags| {
+        let query = Query { text, tags, limit: 20, ..Query::default() };
+        reader.search("n", &query).expect("readable").hits.len()
+    };
+    assert_eq!((hits("w1", &[][..]), hits("w4000", &[]), hits("w4999", &[])), (1, 1, 0));
+    assert_eq!((hits("key", &[]), hits("tagged", &[]), hits("w1", &["tagged"])), (1, 1, 1));
+}
