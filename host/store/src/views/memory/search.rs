@@ -4,6 +4,7 @@
 //! is found is what can be read**: a deleted, replaced or expired version is never a hit.
 
 mod documents;
+mod inverted;
 mod lexical;
 mod matrix;
 mod postings;

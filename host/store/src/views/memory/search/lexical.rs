@@ -17,7 +17,8 @@ use super::super::super::codec::{Readable, after, index, narrow};
 use super::super::super::{ViewError, storage};
 use super::super::MALFORMED;
 use super::super::space::{Space, prefix};
-use super::documents::{BLOCK, DocRow, number_at_end, term_prefix};
+use super::documents::{BLOCK, DocRow, number_at_end};
+use super::inverted::term_prefix;
 use super::postings::Postings;
 use super::words::Terms;
 

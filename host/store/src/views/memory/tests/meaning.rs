@@ -148,3 +148,35 @@ fn a_cleared_view_leaves_no_vector_in_the_cache() {
     put_vector(&mut fixture, "after", "word", &query);
     assert_eq!(search(&fixture).first().map(String::as_str), Some("after"));
 }
+
+#[test]
+fn vectors_that_were_replaced_leave_the_cache_too() {
+    let mut fixture = Fixture::new();
+    let mut numbers = Numbers(9);
+    let (reads, cache) = (ReadCache::new(0), VectorCache::new(1 << 20));
+    let query = embedding(&mut numbers, 8);
+    let search = |reader: MemoryReader<'_>| {
+        let query = Query { embedding: Some(&query), limit: 10, ..Query::default() };
+        keys(&reader.search("n", &query).expect("readable"))
+    };
+    let cached = |fixture: &Fixture, at: &redb::ReadTransaction| {
+        let reader = MemoryReader::open(at, "t", NOW).expect("opens");
+        let found = search(reader.with_caches(&reads, &cache).expect("readable"));
+        assert_eq!(found, search(MemoryReader::open(at, "t", NOW).expect("opens")));
+        assert!(fixture.seq > 0 && found.len() <= 10);
+    };
+    put_vector(&mut fixture, "k0", "word", &query);
+    let early = fixture.database.begin_read().expect("a transaction");
+    cached(&fixture, &early);
+    for n in 0..2_000 {
+        let embedding = embedding(&mut numbers, 8);
+        put_vector(&mut fixture, &format!("k{}", n % 20), "word", &embedding);
+        if n % 50 == 0 {
+            cached(&fixture, &fixture.database.begin_read().expect("a transaction"));
+        }
+    }
+    let most = 2 * (20 + 3 * 128) + 512;
+    assert!(cache.bytes() < most * (8 * 2 + 4), "{}", cache.bytes());
+    // A reader of long ago finds what was there then, though the cache has dropped it.
+    cached(&fixture, &early);
+}

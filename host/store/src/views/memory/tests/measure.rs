@@ -128,6 +128,29 @@ fn memory_measured() {
     }
     println!("vectors in memory: {} bytes", vectors.bytes());
 
+    let mut hostile = [Duration::ZERO; 2];
+    let transaction = database.begin_write().expect("a transaction");
+    for (round, slowest) in hostile.iter_mut().enumerate() {
+        for n in 0..300 {
+            let words: Vec<String> =
+                (0..6_000).map(|word| format!("{:x}", word * 300 + n)).collect();
+            let text = words.join(&format!(" {round}"));
+            let json = format!(
+                r#"{{"namespace":"hostile","key":"{n}","origin":"person","value":{{"inline":"{text}"}}}}"#
+            );
+            let (tenant, stream, kind, payload) = ("t", "memory/n", kind::PUT, json.as_bytes());
+            let event = EventRef { seq, at_unix_ms: 1, tenant, stream, kind, payload };
+            let started = Instant::now();
+            apply(&transaction, &event).expect("applies");
+            *slowest = (*slowest).max(started.elapsed());
+        }
+    }
+    transaction.commit().expect("commits");
+    println!(
+        "records of different words only: put {:?} the slowest, again {:?}",
+        hostile[0], hostile[1]
+    );
+
     let mut key = || format!("note/{}", 1 + numbers.below(records));
     let keys: Vec<String> = (0..1_000).map(|_| key()).collect();
     let (cache, vectors) = (ReadCache::new(64 << 20), VectorCache::new(256 << 20));
