@@ -70,9 +70,9 @@ impl Space {
     pub(super) fn store(&self, rows: &mut Rows<'_>) -> Result<(), ViewError> {
         let mut row = self.id.to_le_bytes().to_vec();
         self.usage.write(&mut row);
-        let Totals { next_doc, tail_from, tail_terms, graves, grave_terms, docs, words } =
+        let Totals { next_doc, tail_from, tail_terms, graves, grave_terms, sparse, docs, words } =
             self.totals;
-        for number in [next_doc, tail_from, tail_terms, graves, grave_terms, docs] {
+        for number in [next_doc, tail_from, tail_terms, graves, grave_terms, sparse, docs] {
             row.extend_from_slice(&number.to_le_bytes());
         }
         row.extend_from_slice(&words.to_le_bytes());
@@ -87,6 +87,7 @@ fn read_totals(fields: &mut Fields<'_>) -> Option<Totals> {
         tail_terms: fields.u32()?,
         graves: fields.u32()?,
         grave_terms: fields.u32()?,
+        sparse: fields.u32()?,
         docs: fields.u32()?,
         words: fields.u64()?,
     })

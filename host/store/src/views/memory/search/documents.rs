@@ -8,15 +8,19 @@
 //! t space doc            -> its terms, until they are in the postings
 //! p space term 0 first   -> a chunk of postings
 //! g space doc            -> terms of a dead document that postings still name
+//! s space block          -> nothing: the block is to be emptied
 //! ```
 //!
 //! Writing a record touches a handful of rows. When enough terms wait they are turned into
 //! postings; when enough documents are dead their postings go; when a block has few live
-//! documents left they are numbered again and the block goes. Each happens by counts alone, so
-//! the same events give the same rows; and by counts of documents *and* of terms, so that no
-//! record, however many different words it has, holds up the writer for long.
+//! documents left they are numbered again, one with each removal, until the block can go. Each
+//! happens by counts alone, so the same events give the same rows; and by counts of documents
+//! *and* of terms, so that no record, however many different words it has, holds up the writer
+//! for long.
 
-use super::super::super::codec::{Fields, Readable, Rows, index};
+use redb::ReadableTable as _;
+
+use super::super::super::codec::{Fields, Readable, Rows, after, index};
 use super::super::super::{ViewError, storage};
 use super::super::MALFORMED;
 use super::super::head::Head;
@@ -27,12 +31,12 @@ use super::words::Terms;
 
 /// The documents of a block.
 pub(super) const BLOCK: u32 = 128;
-/// A full block with as few live documents gives them away.
+/// A full block with as few live documents is to be emptied.
 const SPARSE: usize = 8;
 /// So many documents wait until they are put into the postings, or taken out of them, at once.
 const WAITING_MAX: u32 = 128;
 /// So many terms of documents do.
-const WAITING_TERMS_MAX: u32 = 16_384;
+const WAITING_TERMS_MAX: u32 = 8_192;
 /// So many documents can be numbered, since postings double the numbers.
 const DOCS_MAX: u32 = u32::MAX >> 1;
 const ROW_BYTES: usize = 22;
@@ -62,6 +66,8 @@ pub(in super::super) struct Totals {
     pub(in super::super) graves: u32,
     /// How many terms they have.
     pub(in super::super) grave_terms: u32,
+    /// Blocks to be emptied.
+    pub(in super::super) sparse: u32,
     /// Live documents.
     pub(in super::super) docs: u32,
     /// Their words.
@@ -135,6 +141,9 @@ fn add_with(
         space.totals.tail_from = space.totals.next_doc;
         space.totals.tail_terms = 0;
     }
+    if space.totals.next_doc.is_multiple_of(BLOCK) {
+        look_at(rows, space, doc / BLOCK)?;
+    }
     Ok(doc)
 }
 
@@ -146,10 +155,19 @@ pub(in super::super) fn remove(
     document: &Document<'_>,
 ) -> Result<(), ViewError> {
     bury(rows, space, doc, document, None)?;
-    if doc / BLOCK < space.totals.next_doc / BLOCK {
-        thin_out(rows, space, doc / BLOCK)?;
+    look_at(rows, space, doc / BLOCK)?;
+    if space.totals.sparse == 0 {
+        return Ok(());
     }
-    Ok(())
+    let start = prefix(b's', space.id);
+    let block = match rows.range::<&[u8]>(&*start..&*after(&start)).map_err(storage)?.next() {
+        Some(row) => number_at_end(row.map_err(storage)?.0.value())?,
+        None => return Err(MALFORMED),
+    };
+    if let Some(doc) = live_docs(rows, space, block)?.first() {
+        renumber(rows, space, *doc)?;
+    }
+    look_at(rows, space, block)
 }
 
 fn bury(
@@ -194,24 +212,35 @@ fn bury(
     if full { purge(rows, space) } else { Ok(()) }
 }
 
-/// Numbers the last documents of a full block again and drops the block: what there is to scan
-/// stays in proportion to what is alive.
-fn thin_out(rows: &mut Rows<'_>, space: &mut Space, block: u32) -> Result<(), ViewError> {
-    let block_key = doc_key(b'd', space.id, block);
-    let bytes = read_row(rows, &block_key)?;
-    let live: Vec<u32> = (block * BLOCK..)
-        .zip(DocRow::each(&bytes))
-        .filter_map(|(doc, row)| row.is_live().then_some(doc))
-        .collect();
-    if live.len() > SPARSE {
+/// Notes a full block that has few live documents, and drops one that has none: what there is
+/// to scan stays in proportion to what is alive.
+fn look_at(rows: &mut Rows<'_>, space: &mut Space, block: u32) -> Result<(), ViewError> {
+    if block >= space.totals.next_doc / BLOCK {
         return Ok(());
     }
-    for doc in live {
-        renumber(rows, space, doc)?;
+    let sparse = doc_key(b's', space.id, block);
+    match live_docs(rows, space, block)?.len() {
+        0 => {
+            remove_row(rows, &doc_key(b'd', space.id, block))?;
+            if rows.remove(&*sparse).map_err(storage)?.is_some() {
+                space.totals.sparse = space.totals.sparse.checked_sub(1).ok_or(MALFORMED)?;
+            }
+        }
+        1..=SPARSE if rows.insert(&*sparse, &[][..]).map_err(storage)?.is_none() => {
+            space.totals.sparse += 1;
+        }
+        _ => {}
     }
-    remove_row(rows, &block_key)
+    Ok(())
 }
 
+fn live_docs(rows: &impl Readable, space: &Space, block: u32) -> Result<Vec<u32>, ViewError> {
+    let bytes = read_row(rows, &doc_key(b'd', space.id, block))?;
+    let docs = (block * BLOCK..).zip(DocRow::each(&bytes));
+    Ok(docs.filter_map(|(doc, row)| row.is_live().then_some(doc)).collect())
+}
+
+/// Gives a document the next number.
 fn renumber(rows: &mut Rows<'_>, space: &mut Space, doc: u32) -> Result<(), ViewError> {
     let (key, number) = name_of(rows, space.id, doc)?;
     let version = Version::load(rows, space.id, &key, number)?.ok_or(MALFORMED)?;

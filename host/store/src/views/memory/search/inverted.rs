@@ -39,12 +39,15 @@ pub(super) fn purge(rows: &mut Rows<'_>, space: &mut Space) -> Result<(), ViewEr
         while let Some(last) = dead.last() {
             let old = last_chunk(rows, &term_prefix, *last)?.ok_or(MALFORMED)?;
             let here = dead.split_off(dead.partition_point(|doc| *doc < old.first));
-            remove_row(rows, &chunk_key(&term_prefix, old.first))?;
             let first = old.first;
             let bytes = old.finish();
             let mut left =
                 Postings::new(first, &bytes).filter(|(doc, _)| here.binary_search(doc).is_err());
-            if let Some((doc, times)) = left.next() {
+            let next = left.next();
+            if next.is_none_or(|(doc, _)| doc != first) {
+                remove_row(rows, &chunk_key(&term_prefix, first))?;
+            }
+            if let Some((doc, times)) = next {
                 let mut chunk = Chunk::new(doc);
                 chunk.push(doc, times);
                 left.for_each(|(doc, times)| chunk.push(doc, times));

@@ -207,9 +207,16 @@ fn an_index_stays_in_proportion_to_what_is_alive() {
     // A hundred versions of each record are kept, and nothing else grows.
     let large = churn.fixture.dump();
     assert!(rows(&large) < rows(&small) * 14, "{} and {}", rows(&small), rows(&large));
-    for kind in [b'd', b'k', b't', b'g'] {
+    for kind in [b'd', b'k', b't', b'g', b's'] {
         assert!(count(&churn.fixture, kind) < 300, "{}", char::from(kind));
     }
+    // Most of what was written once and then stays is in blocks of those that came and went.
+    for n in 0..100 {
+        churn.fixture.put(churn.now, &format!("once {n}"), r#""value":{"inline":1}"#);
+        churn.run(200, 50);
+    }
+    let blocks = count(&churn.fixture, b'd');
+    assert!(blocks < 16, "{blocks} blocks for 150 documents");
 }
 
 /// How many rows of a kind there are.
