@@ -41,7 +41,7 @@ const WAITING_TERMS_MAX: u32 = 8_192;
 const DOCS_MAX: u32 = u32::MAX >> 1;
 const ROW_BYTES: usize = 22;
 /// The length of a dead document.
-const DEAD: u16 = u16::MAX;
+pub(super) const DEAD: u16 = u16::MAX;
 
 /// What ranking knows of a document without reading its record.
 #[derive(Clone, Copy, Debug)]
@@ -262,6 +262,7 @@ impl DocRow {
         block.extend_from_slice(&self.length.to_le_bytes());
     }
 
+    #[inline]
     fn decode(bytes: &[u8]) -> Option<Self> {
         let mut fields = Fields(bytes);
         Some(Self {
@@ -275,7 +276,7 @@ impl DocRow {
     /// The rows of a block.
     pub(super) fn each(block: &[u8]) -> impl Iterator<Item = Self> {
         let (rows, _) = block.as_chunks::<ROW_BYTES>();
-        rows.iter().filter_map(|row| Self::decode(row))
+        rows.iter().filter_map(|row| Self::decode(row.as_slice()))
     }
 
     pub(super) fn is_live(&self) -> bool {
