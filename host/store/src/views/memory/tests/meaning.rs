@@ -88,6 +88,34 @@ proptest! {
 }
 
 #[test]
+fn vectors_that_rounding_cannot_tell_apart_are_told_apart() {
+    let mut numbers = Numbers(5);
+    let mut fixture = Fixture::new();
+    let (reads, cache) = (ReadCache::new(0), VectorCache::new(1 << 20));
+    let (base, query) = (embedding(&mut numbers, 64), embedding(&mut numbers, 64));
+    let mut vectors = BTreeMap::new();
+    for n in 0..1_000 {
+        let mut tilt =
+            || (f32::from(u16::try_from(numbers.below(201)).expect("small")) - 100.0) * 1e-7;
+        let near = |(a, b): (&f32, &f32)| a + b + tilt();
+        let vector = base.vector().iter().zip(query.vector()).map(near).collect();
+        let embedding = Embedding::new(base.model().clone(), vector).expect("valid");
+        put_vector(&mut fixture, &format!("k{n}"), "word", &embedding);
+        vectors.insert(format!("k{n}"), embedding);
+    }
+    let expected = by_cosine(&vectors, &query);
+    let reader = fixture.reader("t", NOW).with_caches(&reads, &cache).expect("readable");
+    let query = Query { embedding: Some(&query), limit: 10, ..Query::default() };
+    let found = reader.search("n", &query).expect("readable");
+    assert_eq!(found.hits.len(), 10);
+    for (hit, (_, best)) in found.hits.iter().zip(&expected) {
+        let (_, cosine) = expected.iter().find(|(key, _)| *key == hit.key).expect("there");
+        // What 32 bits cannot tell apart may change places.
+        assert!((cosine - best).abs() < 4e-7, "{} has {cosine}, not {best}", hit.key);
+    }
+}
+
+#[test]
 fn words_and_vectors_are_fused_by_rank() {
     let mut fixture = Fixture::new();
     let along = |x: f32, y: f32| {

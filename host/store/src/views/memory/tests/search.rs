@@ -210,6 +210,8 @@ fn an_index_stays_in_proportion_to_what_is_alive() {
     for kind in [b'd', b'k', b't', b'g', b's'] {
         assert!(count(&churn.fixture, kind) < 300, "{}", char::from(kind));
     }
+    let postings = postings_of(&churn.fixture);
+    assert!(postings < (50 + 2 * 128) * 20, "{postings} postings of 50 documents");
     // Most of what was written once and then stays is in blocks of those that came and went.
     for n in 0..100 {
         churn.fixture.put(churn.now, &format!("once {n}"), r#""value":{"inline":1}"#);
@@ -226,6 +228,15 @@ fn count(fixture: &Fixture, kind: u8) -> usize {
     redb::ReadableTable::range::<&[u8]>(&table, &[kind][..]..&[kind + 1][..])
         .expect("readable")
         .count()
+}
+
+/// How many postings there are, those of dead documents too.
+fn postings_of(fixture: &Fixture) -> u64 {
+    let transaction = fixture.database.begin_read().expect("a transaction");
+    let table = codec::open(&transaction, TABLE).expect("readable").expect("there");
+    let chunks = redb::ReadableTable::range::<&[u8]>(&table, &b"p"[..]..&b"q"[..]);
+    let count = |row: &[u8]| u64::from(u16::from_le_bytes([row[4], row[5]]));
+    chunks.expect("readable").map(|row| count(row.expect("readable").1.value())).sum()
 }
 
 #[test]
