@@ -17,8 +17,8 @@ use super::space::{Space, prefix};
 pub const PATH_RELATIONS_MAX: usize = 4;
 /// The most paths that are given.
 pub const PATHS_MAX: usize = 10;
-/// The most relations that one search for paths reads: about 20 ms of work.
-pub const PATH_READS_MAX: usize = 20_000;
+/// The most relations that one search for paths reads: some 30 ms of work.
+pub const PATH_READS_MAX: usize = 10_000;
 
 /// The answer of a search for paths.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
