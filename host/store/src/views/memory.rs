@@ -30,7 +30,7 @@ mod write;
 use foreshore_domain::memory::kind;
 
 pub use cache::{CacheStats, ReadCache};
-pub use graph::{PATH_READS_MAX, PATH_RELATIONS_MAX, PATHS_MAX, Paths};
+pub use graph::{PATH_READS_MAX, PATH_RELATIONS_MAX, PATHS_MAX, Paths, Related};
 pub use reader::{Due, Keys, MemoryReader};
 pub use record::{Entry, State, Version};
 pub use search::{

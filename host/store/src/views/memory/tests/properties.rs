@@ -150,7 +150,10 @@ fn compare(fixture: &Fixture, model: &Model, now: u64) {
         assert_eq!(fixture.check(now, &key), expected.map_or(0, |(version, _)| version));
         compare_versions(&reader, model, &key, now);
         let neighbours = reader.neighbours("n", &key, 1_000).expect("readable");
-        assert_eq!(neighbours.iter().map(edge).collect::<Vec<_>>(), model.neighbours(&key));
+        assert_eq!(
+            neighbours.iter().map(|related| edge(&related.relation)).collect::<Vec<_>>(),
+            model.neighbours(&key)
+        );
         add_usage(&mut usage, model, &key);
     }
     usage.relations = wide(model.edges.len());
