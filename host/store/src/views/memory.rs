@@ -11,7 +11,7 @@
 //! x expires_at space key 0 version      -> tenant | namespace
 //! f space subject 0 predicate 0 object  -> when and by whom it was related
 //! b space object 0 predicate 0 subject  -> the same, for the way back
-//! d g k p t v                           -> the index; see `search/documents.rs`
+//! d g k p s t v                         -> the index; see `search/documents.rs`
 //! ```
 //!
 //! Deliberately absent: grants, quotas and clocks. The invariants: no row is reached but

@@ -37,15 +37,20 @@ pub(super) struct Docs {
 }
 
 const GONE: u32 = u32::MAX;
+/// So many documents have room from the start, and no count on disk makes it more.
+const ROOM_MAX: usize = 1 << 20;
 
 impl Docs {
     pub(super) fn load(rows: &impl Readable, space: &Space) -> Result<Self, ViewError> {
         let blocks = index(space.totals.next_doc.div_ceil(BLOCK));
+        // Growing by doubling would copy megabytes; more than twice the live ones is rare.
+        let room = index(space.totals.next_doc.min(space.totals.docs.saturating_mul(2)));
+        let room = room.min(blocks * index(BLOCK)).min(ROOM_MAX);
         let mut docs = Self {
             starts: vec![GONE; blocks],
-            rows: Vec::new(),
-            numbers: Vec::new(),
-            lengths: Vec::new(),
+            rows: Vec::with_capacity(room),
+            numbers: Vec::with_capacity(room),
+            lengths: Vec::with_capacity(room),
         };
         let start = prefix(b'd', space.id);
         for row in rows.range::<&[u8]>(&*start..&*after(&start)).map_err(storage)? {
@@ -122,13 +127,13 @@ pub(super) fn scores(
     let per_length = narrow(K1 * B / (words / all.max(1.0)).max(1e-9));
     let (at_no_length, numerator) = (narrow(K1 * (1.0 - B)), narrow(K1 + 1.0));
     // All of the formula but the idf, which is known when the term's documents are counted.
-    let mut parts: Vec<Vec<(usize, f32)>> = vec![Vec::new(); terms.len()];
+    let mut parts: Vec<Vec<(u32, f32)>> = vec![Vec::new(); terms.len()];
     postings(rows, space, docs, terms, |term, at, length, times| {
         // A value holds fewer words than 65,536.
         let times = f32::from(u16::try_from(times).unwrap_or(u16::MAX));
         let norm = at_no_length + per_length * f32::from(length);
         if let Some(parts) = parts.get_mut(term) {
-            parts.push((at, times * numerator / (times + norm)));
+            parts.push((count(at), times * numerator / (times + norm)));
         }
     })?;
     let mut scores = vec![0.0_f32; docs.rows.len()];
@@ -136,7 +141,7 @@ pub(super) fn scores(
         let with = u32::try_from(parts.len()).map_or(f64::from(u32::MAX), f64::from);
         let idf = narrow((1.0 + (all - with + 0.5) / (with + 0.5)).ln());
         for (at, part) in parts {
-            if let Some(score) = scores.get_mut(at) {
+            if let Some(score) = scores.get_mut(index(at)) {
                 *score += idf * part;
             }
         }
