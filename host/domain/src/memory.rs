@@ -35,6 +35,8 @@ pub mod kind {
     pub const RELATED: &str = "memory.related";
     /// [`super::MemoryRelated`].
     pub const UNRELATED: &str = "memory.unrelated";
+    /// All of them.
+    pub const ALL: [&str; 5] = [PUT, DELETED, EXPIRED, RELATED, UNRELATED];
 }
 
 /// `memory.put`: a new version of a record.

@@ -27,28 +27,34 @@ impl<T: ReadableTable<&'static [u8], &'static [u8]>> Readable for T {}
 pub(super) struct Fields<'a>(pub(super) &'a [u8]);
 
 impl<'a> Fields<'a> {
+    #[inline]
     fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (head, rest) = self.0.split_first_chunk()?;
         self.0 = rest;
         Some(*head)
     }
 
+    #[inline]
     pub(super) fn u8(&mut self) -> Option<u8> {
         self.take::<1>().map(|[byte]| byte)
     }
 
+    #[inline]
     pub(super) fn u16(&mut self) -> Option<u16> {
         self.take().map(u16::from_le_bytes)
     }
 
+    #[inline]
     pub(super) fn u32(&mut self) -> Option<u32> {
         self.take().map(u32::from_le_bytes)
     }
 
+    #[inline]
     pub(super) fn u64(&mut self) -> Option<u64> {
         self.take().map(u64::from_le_bytes)
     }
 
+    #[inline]
     pub(super) fn f32(&mut self) -> Option<f32> {
         self.take().map(f32::from_le_bytes)
     }
@@ -68,6 +74,7 @@ impl<'a> Fields<'a> {
         }
     }
 
+    #[inline]
     pub(super) fn part(&mut self) -> Option<&'a [u8]> {
         let length = usize::try_from(self.varint()?).ok()?;
         let (part, rest) = self.0.split_at_checked(length)?;
@@ -101,6 +108,7 @@ pub(super) fn count(number: usize) -> u32 {
 }
 
 /// A number of a row as an index.
+#[inline]
 pub(super) fn index(number: u32) -> usize {
     usize::try_from(number).expect("invariant: addresses have at least 32 bits")
 }

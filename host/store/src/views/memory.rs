@@ -11,7 +11,7 @@
 //! x expires_at space key 0 version      -> tenant | namespace
 //! f space subject 0 predicate 0 object  -> when and by whom it was related
 //! b space object 0 predicate 0 subject  -> the same, for the way back
-//! d g k p t v                           -> the index; see `search/documents.rs`
+//! d g k p s t v                         -> the index; see `search/documents.rs`
 //! ```
 //!
 //! Deliberately absent: grants, quotas and clocks. The invariants: no row is reached but
@@ -30,7 +30,7 @@ mod write;
 use foreshore_domain::memory::kind;
 
 pub use cache::{CacheStats, ReadCache};
-pub use graph::{PATH_READS_MAX, PATH_RELATIONS_MAX, PATHS_MAX, Paths};
+pub use graph::{PATH_READS_MAX, PATH_RELATIONS_MAX, PATHS_MAX, Paths, Related};
 pub use reader::{Due, Keys, MemoryReader};
 pub use record::{Entry, State, Version};
 pub use search::{

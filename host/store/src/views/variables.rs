@@ -85,8 +85,9 @@ pub(crate) fn apply(
     if version > VERSIONS_KEPT {
         let oldest = version_key(&scope, name, version - VERSIONS_KEPT);
         if let Some(row) = rows.remove(&*oldest).map_err(storage)? {
-            usage.versions -= 1;
-            usage.bytes -= decode(0, row.value())?.value.size_bytes();
+            let bytes = decode(0, row.value())?.value.size_bytes();
+            usage.versions = usage.versions.checked_sub(1).ok_or(MALFORMED)?;
+            usage.bytes = usage.bytes.checked_sub(bytes).ok_or(MALFORMED)?;
         }
     }
     insert(&mut rows, &key(b'v', &scope, name), &summarize(version, &set.value))?;

@@ -5,10 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use foreshore_domain::memory::{Key, MemoryRelated, Predicate, Relation};
+use foreshore_domain::memory::{Key, MemoryRelated, Origin, Predicate, Relation};
 use redb::ReadableTable as _;
 
-use super::super::codec::{Readable, Rows, after, put_part};
+use super::super::codec::{Fields, Readable, Rows, after, put_part};
 use super::super::{EventRef, Receipt, ViewError, storage};
 use super::MALFORMED;
 use super::space::{Space, prefix};
@@ -17,8 +17,21 @@ use super::space::{Space, prefix};
 pub const PATH_RELATIONS_MAX: usize = 4;
 /// The most paths that are given.
 pub const PATHS_MAX: usize = 10;
-/// The most relations that one search for paths reads: about 20 ms of work.
-pub const PATH_READS_MAX: usize = 20_000;
+/// The most relations that one search for paths reads: some 30 ms of work.
+pub const PATH_READS_MAX: usize = 10_000;
+
+/// A relation, and where it came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Related {
+    /// The relation.
+    pub relation: Relation,
+    /// The event that made it.
+    pub seq: u64,
+    /// When, in milliseconds since 1970.
+    pub related_at_unix_ms: u64,
+    /// Who said so.
+    pub origin: Origin,
+}
 
 /// The answer of a search for paths.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -64,7 +77,7 @@ pub(super) fn unrelate(
         return Ok(Receipt::default());
     }
     rows.remove(&*backward).map_err(storage)?;
-    space.usage.relations -= 1;
+    space.usage.relations = space.usage.relations.checked_sub(1).ok_or(MALFORMED)?;
     space.store(rows)?;
     Ok(Receipt { changed: true, ..Receipt::default() })
 }
@@ -76,7 +89,7 @@ pub(super) fn neighbours(
     space: u32,
     key: &str,
     limit: usize,
-) -> Result<Vec<Relation>, ViewError> {
+) -> Result<Vec<Related>, ViewError> {
     let mut found = Vec::new();
     for direction in [b'f', b'b'] {
         let mut prefix = prefix(direction, space);
@@ -86,11 +99,11 @@ pub(super) fn neighbours(
             if found.len() >= limit {
                 return Ok(found);
             }
-            let row = row.map_err(storage)?.0;
-            let rest = row.value().get(prefix.len()..).unwrap_or_default();
-            let relation = relation(direction, key, rest).ok_or(MALFORMED)?;
-            if direction == b'f' || relation.subject != relation.object {
-                found.push(relation);
+            let (row_key, row) = row.map_err(storage)?;
+            let rest = row_key.value().get(prefix.len()..).unwrap_or_default();
+            let related = related(direction, key, rest, row.value()).ok_or(MALFORMED)?;
+            if direction == b'f' || related.relation.subject != related.relation.object {
+                found.push(related);
             }
         }
     }
@@ -144,7 +157,7 @@ impl Search {
         for key in level {
             let relations = neighbours(rows, space, key.as_str(), self.reads_left)?;
             self.reads_left -= relations.len();
-            for relation in relations {
+            for Related { relation, .. } in relations {
                 let other =
                     if relation.subject == *key { &relation.object } else { &relation.subject };
                 if !self.seen.contains(other) {
@@ -205,9 +218,15 @@ fn row_keys(space: u32, relation: &Relation) -> [Vec<u8>; 2] {
     })
 }
 
-fn relation(direction: u8, near: &str, rest: &[u8]) -> Option<Relation> {
+fn related(direction: u8, near: &str, rest: &[u8], row: &[u8]) -> Option<Related> {
     let (predicate, far) = std::str::from_utf8(rest).ok()?.split_once('\0')?;
     let (near, far) = (Key::parse(near).ok()?, Key::parse(far).ok()?);
     let (subject, object) = if direction == b'f' { (near, far) } else { (far, near) };
-    Some(Relation { subject, predicate: Predicate::parse(predicate).ok()?, object })
+    let mut fields = Fields(row);
+    Some(Related {
+        relation: Relation { subject, predicate: Predicate::parse(predicate).ok()?, object },
+        seq: fields.u64()?,
+        related_at_unix_ms: fields.u64()?,
+        origin: Origin::parse(fields.text()?).ok()?,
+    })
 }

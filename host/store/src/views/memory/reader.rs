@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use foreshore_domain::memory::{MemoryExpired, Relation};
+use foreshore_domain::memory::MemoryExpired;
 
 use super::super::codec::{self, Fields, ReadRows, after};
 use super::super::{ViewError, storage};
 use super::cache::{Place, ReadCache, Sight};
-use super::graph::{self, Paths};
+use super::graph::{self, Paths, Related};
 use super::head::{Head, is_past};
 use super::record::{Version, versions_prefix};
 use super::search::{self, Found, Method, Query, VectorCache};
@@ -198,7 +198,7 @@ impl<'c> MemoryReader<'c> {
         namespace: &str,
         key: &str,
         limit: usize,
-    ) -> Result<Vec<Relation>, ViewError> {
+    ) -> Result<Vec<Related>, ViewError> {
         let Some((rows, space)) = self.space(namespace)? else { return Ok(Vec::new()) };
         graph::neighbours(rows, space.id, key, limit)
     }

@@ -4,6 +4,7 @@
 //! is found is what can be read**: a deleted, replaced or expired version is never a hit.
 
 mod documents;
+mod inverted;
 mod lexical;
 mod matrix;
 mod postings;
@@ -147,17 +148,14 @@ fn tagged(
         return Ok(None);
     }
     let terms: Vec<Vec<u8>> = wanted.iter().map(|tag| words::tag_term(tag)).collect();
-    let mut all = vec![true; docs.rows.len()];
-    for postings in lexical::postings(rows, space, docs, &terms)? {
-        let mut with = vec![false; docs.rows.len()];
-        for (at, _) in postings {
-            if let (Some(with), Some(all)) = (with.get_mut(at), all.get(at)) {
-                *with = *all;
-            }
+    let mut has = vec![0_usize; docs.rows.len()];
+    // A document has a tag once, so whoever has all has as many.
+    lexical::postings(rows, space, docs, &terms, |_, at, _, _| {
+        if let Some(has) = has.get_mut(at) {
+            *has += 1;
         }
-        all = with;
-    }
-    Ok(Some(all))
+    })?;
+    Ok(Some(has.into_iter().map(|has| has == terms.len()).collect()))
 }
 
 fn hit(

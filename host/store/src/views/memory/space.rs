@@ -70,10 +70,12 @@ impl Space {
     pub(super) fn store(&self, rows: &mut Rows<'_>) -> Result<(), ViewError> {
         let mut row = self.id.to_le_bytes().to_vec();
         self.usage.write(&mut row);
-        for number in [self.totals.next_doc, self.totals.graves, self.totals.docs] {
+        let Totals { next_doc, tail_from, tail_terms, graves, grave_terms, sparse, docs, words } =
+            self.totals;
+        for number in [next_doc, tail_from, tail_terms, graves, grave_terms, sparse, docs] {
             row.extend_from_slice(&number.to_le_bytes());
         }
-        row.extend_from_slice(&self.totals.words.to_le_bytes());
+        row.extend_from_slice(&words.to_le_bytes());
         rows.insert(&*self.row_key, &*row).map(drop).map_err(storage)
     }
 }
@@ -81,7 +83,11 @@ impl Space {
 fn read_totals(fields: &mut Fields<'_>) -> Option<Totals> {
     Some(Totals {
         next_doc: fields.u32()?,
+        tail_from: fields.u32()?,
+        tail_terms: fields.u32()?,
         graves: fields.u32()?,
+        grave_terms: fields.u32()?,
+        sparse: fields.u32()?,
         docs: fields.u32()?,
         words: fields.u64()?,
     })

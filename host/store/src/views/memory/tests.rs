@@ -5,6 +5,7 @@ mod measure;
 mod model;
 mod properties;
 mod search;
+mod trouble;
 
 use redb::backends::InMemoryBackend;
 use redb::{Database, ReadableDatabase as _};
@@ -207,6 +208,22 @@ fn an_event_that_does_not_parse_or_is_of_another_kind_is_refused() {
     );
     let error = refusal(kind::PUT, br#"{"namespace":"N"}"#);
     assert!(error.starts_with("event 7 is not a valid memory.put: namespace \"N\""), "{error}");
+}
+
+#[test]
+fn a_relation_says_who_made_it_from_either_end() {
+    let mut fixture = Fixture::new();
+    let json = r#"{"namespace":"n","relation":{"subject":"a","predicate":"knows","object":"b"},"origin":"tool:fetch"}"#;
+    fixture.apply(7, "t", kind::RELATED, json);
+    // Saying it again changes nothing: the first word stands.
+    fixture.apply(9, "t", kind::RELATED, &json.replace("tool:fetch", "person"));
+    for end in ["a", "b"] {
+        let found = fixture.reader("t", 10).neighbours("n", end, 9).expect("readable");
+        let [related] = &found[..] else { panic!("one: {found:?}") };
+        assert_eq!((related.seq, related.related_at_unix_ms), (1, 7));
+        assert_eq!(related.origin.to_string(), "tool:fetch");
+        assert_eq!(related.relation.object.as_str(), "b");
+    }
 }
 
 #[test]

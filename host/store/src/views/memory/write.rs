@@ -88,8 +88,8 @@ impl<'e, 'r, 't> Keep<'e, 'r, 't> {
 
     fn take_latest_away(&mut self) -> Result<(), ViewError> {
         let Some(live) = self.head.live.take() else { return Ok(()) };
-        self.space.usage.entries -= 1;
-        self.space.usage.bytes -= live.bytes;
+        take(&mut self.space.usage.entries, 1)?;
+        take(&mut self.space.usage.bytes, live.bytes)?;
         let space = self.space.id;
         let version = Version::load(self.rows, space, self.key, self.head.latest)?;
         let version = version.ok_or(MALFORMED)?;
@@ -144,8 +144,9 @@ impl<'e, 'r, 't> Keep<'e, 'r, 't> {
         let Some(version) = Version::load(self.rows, self.space.id, self.key, number)? else {
             return Ok(());
         };
-        self.space.usage.versions -= 1;
-        self.space.usage.versions_bytes -= self.bytes(&version);
+        let bytes = self.bytes(&version);
+        take(&mut self.space.usage.versions, 1)?;
+        take(&mut self.space.usage.versions_bytes, bytes)?;
         let row_key = row_key(self.space.id, self.key, number);
         self.rows.remove(&*row_key).map_err(storage)?;
         if version.expires_at_unix_ms() != 0 {
@@ -174,6 +175,12 @@ impl<'e, 'r, 't> Keep<'e, 'r, 't> {
     fn expiry_key(&self, expires_at_unix_ms: u64, version: u64) -> Vec<u8> {
         expiry_key(expires_at_unix_ms, &row_key(self.space.id, self.key, version))
     }
+}
+
+/// Takes away what was counted before.
+fn take(count: &mut u64, number: u64) -> Result<(), ViewError> {
+    *count = count.checked_sub(number).ok_or(MALFORMED)?;
+    Ok(())
 }
 
 /// `x`, the time, and the version's own key without its letter.

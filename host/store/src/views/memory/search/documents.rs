@@ -5,17 +5,20 @@
 //! d space block          -> 128 documents' rows: when, until when, how important, how long
 //! k space doc            -> version:u64 | key
 //! v space model doc      -> its vector
-//! t space doc            -> its terms, until its block is full
+//! t space doc            -> its terms, until they are in the postings
 //! p space term 0 first   -> a chunk of postings
 //! g space doc            -> terms of a dead document that postings still name
+//! s space block          -> nothing: the block is to be emptied
 //! ```
 //!
-//! Writing a record touches a handful of rows. When a block is full its terms are turned into
+//! Writing a record touches a handful of rows. When enough terms wait they are turned into
 //! postings; when enough documents are dead their postings go; when a block has few live
-//! documents left they are numbered again and the block goes. Each happens by counts alone, so
-//! the same events give the same rows, and each is bounded, so no event is slow without end.
+//! documents left they are numbered again, one with each removal, until the block can go. Each
+//! happens by counts alone, so the same events give the same rows; and by counts of documents
+//! *and* of terms, so that no record, however many different words it has, holds up the writer
+//! for long.
 
-use std::collections::BTreeMap;
+use redb::ReadableTable as _;
 
 use super::super::super::codec::{Fields, Readable, Rows, after, index};
 use super::super::super::{ViewError, storage};
@@ -23,18 +26,22 @@ use super::super::MALFORMED;
 use super::super::head::Head;
 use super::super::record::Version;
 use super::super::space::{Space, prefix};
-use super::postings::{CHUNK_MAX, Chunk, Postings};
+use super::inverted::{flush, purge};
 use super::words::Terms;
 
 /// The documents of a block.
 pub(super) const BLOCK: u32 = 128;
-/// A full block with as few live documents gives them away.
-const SPARSE: usize = 16;
-/// So many dead documents are taken out of the postings at once.
-const GRAVES_MAX: u32 = 128;
+/// A full block with as few live documents is to be emptied.
+const SPARSE: usize = 8;
+/// So many documents wait until they are put into the postings, or taken out of them, at once.
+const WAITING_MAX: u32 = 128;
+/// So many terms of documents do.
+const WAITING_TERMS_MAX: u32 = 8_192;
+/// So many documents can be numbered, since postings double the numbers.
+const DOCS_MAX: u32 = u32::MAX >> 1;
 const ROW_BYTES: usize = 22;
 /// The length of a dead document.
-const DEAD: u16 = u16::MAX;
+pub(super) const DEAD: u16 = u16::MAX;
 
 /// What ranking knows of a document without reading its record.
 #[derive(Clone, Copy, Debug)]
@@ -51,8 +58,16 @@ pub(in super::super) struct DocRow {
 pub(in super::super) struct Totals {
     /// The number of the next document.
     pub(in super::super) next_doc: u32,
+    /// The first document that is not in the postings yet.
+    pub(in super::super) tail_from: u32,
+    /// How many terms those have that are not.
+    pub(in super::super) tail_terms: u32,
     /// Dead documents that postings still name.
     pub(in super::super) graves: u32,
+    /// How many terms they have.
+    pub(in super::super) grave_terms: u32,
+    /// Blocks to be emptied.
+    pub(in super::super) sparse: u32,
     /// Live documents.
     pub(in super::super) docs: u32,
     /// Their words.
@@ -72,18 +87,34 @@ pub(in super::super) struct Document<'a> {
     pub(in super::super) vector: Option<Vector>,
 }
 
+impl Document<'_> {
+    fn terms(&self) -> Result<Terms, ViewError> {
+        let entry = self.version.entry().ok_or(MALFORMED)?;
+        Ok(Terms::of(self.key, &entry.value, &entry.tags))
+    }
+}
+
 /// Adds a document and gives its number.
 pub(in super::super) fn add(
     rows: &mut Rows<'_>,
     space: &mut Space,
     document: &Document<'_>,
 ) -> Result<u32, ViewError> {
+    let terms = document.terms()?;
+    add_with(rows, space, document, &terms)
+}
+
+fn add_with(
+    rows: &mut Rows<'_>,
+    space: &mut Space,
+    document: &Document<'_>,
+    terms: &Terms,
+) -> Result<u32, ViewError> {
     let doc = space.totals.next_doc;
-    if doc >= u32::MAX >> 1 {
+    if doc >= DOCS_MAX {
         return Err(ViewError::Full { namespace: space.name().to_owned() });
     }
     let entry = document.version.entry().ok_or(MALFORMED)?;
-    let terms = Terms::of(document.key, &entry.value, &entry.tags);
     let row = DocRow {
         written_at_unix_ms: document.version.written_at_unix_ms,
         expires_at_unix_ms: entry.expires_at_unix_ms.unwrap_or(0),
@@ -100,11 +131,18 @@ pub(in super::super) fn add(
     if let Some(vector) = &document.vector {
         insert(rows, &vector_key(space.id, vector.model, doc), &vector.bytes)?;
     }
-    space.totals.next_doc += 1;
-    space.totals.docs += 1;
-    space.totals.words += u64::from(terms.length);
-    if space.totals.next_doc.is_multiple_of(BLOCK) {
+    let totals = &mut space.totals;
+    totals.next_doc += 1;
+    totals.docs += 1;
+    totals.words += u64::from(terms.length);
+    totals.tail_terms += terms.count();
+    if totals.next_doc - totals.tail_from >= WAITING_MAX || totals.tail_terms >= WAITING_TERMS_MAX {
         flush(rows, space.id)?;
+        space.totals.tail_from = space.totals.next_doc;
+        space.totals.tail_terms = 0;
+    }
+    if space.totals.next_doc.is_multiple_of(BLOCK) {
+        look_at(rows, space, doc / BLOCK)?;
     }
     Ok(doc)
 }
@@ -116,14 +154,20 @@ pub(in super::super) fn remove(
     doc: u32,
     document: &Document<'_>,
 ) -> Result<(), ViewError> {
-    bury(rows, space, doc, document)?;
-    if doc < tail_start(&space.totals) {
-        thin_out(rows, space, doc / BLOCK)?;
+    bury(rows, space, doc, document, None)?;
+    look_at(rows, space, doc / BLOCK)?;
+    if space.totals.sparse == 0 {
+        return Ok(());
     }
-    if space.totals.graves >= GRAVES_MAX {
-        purge(rows, space)?;
+    let start = prefix(b's', space.id);
+    let block = match rows.range::<&[u8]>(&*start..&*after(&start)).map_err(storage)?.next() {
+        Some(row) => number_at_end(row.map_err(storage)?.0.value())?,
+        None => return Err(MALFORMED),
+    };
+    if let Some(doc) = live_docs(rows, space, block)?.first() {
+        renumber(rows, space, *doc)?;
     }
-    Ok(())
+    look_at(rows, space, block)
 }
 
 fn bury(
@@ -131,6 +175,7 @@ fn bury(
     space: &mut Space,
     doc: u32,
     document: &Document<'_>,
+    terms: Option<&Terms>,
 ) -> Result<(), ViewError> {
     let block_key = doc_key(b'd', space.id, doc / BLOCK);
     let mut block = read_row(rows, &block_key)?;
@@ -143,37 +188,59 @@ fn bury(
     if let Some(vector) = &document.vector {
         remove_row(rows, &vector_key(space.id, vector.model, doc))?;
     }
-    if doc >= tail_start(&space.totals) {
-        remove_row(rows, &doc_key(b't', space.id, doc))?;
-    } else {
-        let entry = document.version.entry().ok_or(MALFORMED)?;
-        let terms = Terms::of(document.key, &entry.value, &entry.tags);
-        insert(rows, &doc_key(b'g', space.id, doc), &terms.encode())?;
-        space.totals.graves += 1;
+    let totals = &mut space.totals;
+    totals.docs = totals.docs.checked_sub(1).ok_or(MALFORMED)?;
+    totals.words = totals.words.checked_sub(u64::from(row.length)).ok_or(MALFORMED)?;
+    if doc >= totals.tail_from {
+        let waiting = rows.remove(&*doc_key(b't', space.id, doc)).map_err(storage)?;
+        let terms = Terms::count_of(waiting.ok_or(MALFORMED)?.value());
+        totals.tail_terms = totals.tail_terms.checked_sub(terms).ok_or(MALFORMED)?;
+        return Ok(());
     }
-    space.totals.docs -= 1;
-    space.totals.words -= u64::from(row.length);
+    let made;
+    let terms = match terms {
+        Some(terms) => terms,
+        None => {
+            made = document.terms()?;
+            &made
+        }
+    };
+    totals.graves += 1;
+    totals.grave_terms += terms.count();
+    let full = totals.graves >= WAITING_MAX || totals.grave_terms >= WAITING_TERMS_MAX;
+    insert(rows, &doc_key(b'g', space.id, doc), &terms.encode())?;
+    if full { purge(rows, space) } else { Ok(()) }
+}
+
+/// Notes a full block that has few live documents, and drops one that has none: what there is
+/// to scan stays in proportion to what is alive.
+fn look_at(rows: &mut Rows<'_>, space: &mut Space, block: u32) -> Result<(), ViewError> {
+    if block >= space.totals.next_doc / BLOCK {
+        return Ok(());
+    }
+    let sparse = doc_key(b's', space.id, block);
+    match live_docs(rows, space, block)?.len() {
+        0 => {
+            remove_row(rows, &doc_key(b'd', space.id, block))?;
+            if rows.remove(&*sparse).map_err(storage)?.is_some() {
+                space.totals.sparse = space.totals.sparse.checked_sub(1).ok_or(MALFORMED)?;
+            }
+        }
+        1..=SPARSE if rows.insert(&*sparse, &[][..]).map_err(storage)?.is_none() => {
+            space.totals.sparse += 1;
+        }
+        _ => {}
+    }
     Ok(())
 }
 
-/// Numbers the last documents of a full block again and drops the block: what there is to scan
-/// stays in proportion to what is alive.
-fn thin_out(rows: &mut Rows<'_>, space: &mut Space, block: u32) -> Result<(), ViewError> {
-    let block_key = doc_key(b'd', space.id, block);
-    let bytes = read_row(rows, &block_key)?;
-    let live: Vec<u32> = (block * BLOCK..)
-        .zip(DocRow::each(&bytes))
-        .filter_map(|(doc, row)| row.is_live().then_some(doc))
-        .collect();
-    if live.len() > SPARSE {
-        return Ok(());
-    }
-    for doc in live {
-        renumber(rows, space, doc)?;
-    }
-    remove_row(rows, &block_key)
+fn live_docs(rows: &impl Readable, space: &Space, block: u32) -> Result<Vec<u32>, ViewError> {
+    let bytes = read_row(rows, &doc_key(b'd', space.id, block))?;
+    let docs = (block * BLOCK..).zip(DocRow::each(&bytes));
+    Ok(docs.filter_map(|(doc, row)| row.is_live().then_some(doc)).collect())
 }
 
+/// Gives a document the next number.
 fn renumber(rows: &mut Rows<'_>, space: &mut Space, doc: u32) -> Result<(), ViewError> {
     let (key, number) = name_of(rows, space.id, doc)?;
     let version = Version::load(rows, space.id, &key, number)?.ok_or(MALFORMED)?;
@@ -181,91 +248,10 @@ fn renumber(rows: &mut Rows<'_>, space: &mut Space, doc: u32) -> Result<(), View
     let live = head.live.as_mut().ok_or(MALFORMED)?;
     let vector = read_vector(rows, space.id, live.model, doc)?;
     let document = Document { key: &key, version: &version, vector };
-    bury(rows, space, doc, &document)?;
-    live.doc = add(rows, space, &document)?;
+    let terms = document.terms()?;
+    bury(rows, space, doc, &document, Some(&terms))?;
+    live.doc = add_with(rows, space, &document, &terms)?;
     head.store(rows, space.id, &key)
-}
-
-/// Turns the terms of the block that was just filled into postings.
-fn flush(rows: &mut Rows<'_>, space: u32) -> Result<(), ViewError> {
-    for (term, docs) in take_terms(rows, b't', space)? {
-        let term_prefix = term_prefix(space, &term);
-        let mut chunk = match last_chunk(rows, &term_prefix, u32::MAX)? {
-            Some(chunk) if chunk.count < CHUNK_MAX => chunk,
-            _ => Chunk::new(docs[0].0),
-        };
-        for (doc, times) in docs {
-            if chunk.count >= CHUNK_MAX {
-                let full = std::mem::replace(&mut chunk, Chunk::new(doc));
-                insert(rows, &chunk_key(&term_prefix, full.first), &full.finish())?;
-            }
-            chunk.push(doc, times);
-        }
-        insert(rows, &chunk_key(&term_prefix, chunk.first), &chunk.finish())?;
-    }
-    Ok(())
-}
-
-/// Takes the dead documents out of the postings.
-fn purge(rows: &mut Rows<'_>, space: &mut Space) -> Result<(), ViewError> {
-    for (term, docs) in take_terms(rows, b'g', space.id)? {
-        let term_prefix = term_prefix(space.id, &term);
-        let mut dead: Vec<u32> = docs.into_iter().map(|(doc, _)| doc).collect();
-        while let Some(last) = dead.last() {
-            let old = last_chunk(rows, &term_prefix, *last)?.ok_or(MALFORMED)?;
-            let here = dead.split_off(dead.partition_point(|doc| *doc < old.first));
-            remove_row(rows, &chunk_key(&term_prefix, old.first))?;
-            let first = old.first;
-            let bytes = old.finish();
-            let mut left =
-                Postings::new(first, &bytes).filter(|(doc, _)| here.binary_search(doc).is_err());
-            if let Some((doc, times)) = left.next() {
-                let mut chunk = Chunk::new(doc);
-                chunk.push(doc, times);
-                left.for_each(|(doc, times)| chunk.push(doc, times));
-                insert(rows, &chunk_key(&term_prefix, doc), &chunk.finish())?;
-            }
-        }
-    }
-    space.totals.graves = 0;
-    Ok(())
-}
-
-type Inverted = BTreeMap<Vec<u8>, Vec<(u32, u32)>>;
-
-/// Takes the rows of one kind away and turns them around: which documents each term is in.
-fn take_terms(rows: &mut Rows<'_>, kind: u8, space: u32) -> Result<Inverted, ViewError> {
-    let mut inverted = Inverted::new();
-    let start = prefix(kind, space);
-    let mut taken = Vec::new();
-    for row in
-        redb::ReadableTable::range::<&[u8]>(rows, &*start..&*after(&start)).map_err(storage)?
-    {
-        let (key, bytes) = row.map_err(storage)?;
-        let doc = number_at_end(key.value())?;
-        for (term, times) in Terms::each(bytes.value()) {
-            inverted.entry(term.to_vec()).or_default().push((doc, times));
-        }
-        taken.push(key.value().to_vec());
-    }
-    for key in taken {
-        remove_row(rows, &key)?;
-    }
-    Ok(inverted)
-}
-
-/// The last chunk that starts at or before a document.
-fn last_chunk(
-    rows: &impl Readable,
-    term_prefix: &[u8],
-    doc: u32,
-) -> Result<Option<Chunk>, ViewError> {
-    let end = chunk_key(term_prefix, doc);
-    let mut range = rows.range::<&[u8]>(term_prefix..=&*end).map_err(storage)?;
-    let Some(row) = range.next_back() else { return Ok(None) };
-    let (key, bytes) = row.map_err(storage)?;
-    let first = number_at_end(key.value())?;
-    Chunk::read(first, bytes.value()).ok_or(MALFORMED).map(Some)
 }
 
 impl DocRow {
@@ -276,6 +262,7 @@ impl DocRow {
         block.extend_from_slice(&self.length.to_le_bytes());
     }
 
+    #[inline]
     fn decode(bytes: &[u8]) -> Option<Self> {
         let mut fields = Fields(bytes);
         Some(Self {
@@ -289,17 +276,12 @@ impl DocRow {
     /// The rows of a block.
     pub(super) fn each(block: &[u8]) -> impl Iterator<Item = Self> {
         let (rows, _) = block.as_chunks::<ROW_BYTES>();
-        rows.iter().filter_map(|row| Self::decode(row))
+        rows.iter().filter_map(|row| Self::decode(row.as_slice()))
     }
 
     pub(super) fn is_live(&self) -> bool {
         self.length != DEAD
     }
-}
-
-/// The first document that is not in the postings yet.
-pub(super) fn tail_start(totals: &Totals) -> u32 {
-    totals.next_doc / BLOCK * BLOCK
 }
 
 /// The key and version of a live document.
@@ -345,27 +327,14 @@ pub(super) fn vector_key(space: u32, model: u32, doc: u32) -> Vec<u8> {
     key
 }
 
-/// The start of the keys of a term's chunks.
-pub(super) fn term_prefix(space: u32, term: &[u8]) -> Vec<u8> {
-    let mut key = prefix(b'p', space);
-    key.extend_from_slice(term);
-    // No term has a zero byte, so no term's chunks are among another's.
-    key.push(0);
-    key
-}
-
-fn chunk_key(term_prefix: &[u8], first: u32) -> Vec<u8> {
-    [term_prefix, &first.to_be_bytes()].concat()
-}
-
 fn read_row(rows: &impl Readable, key: &[u8]) -> Result<Vec<u8>, ViewError> {
     Ok(rows.get(key).map_err(storage)?.map(|row| row.value().to_vec()).unwrap_or_default())
 }
 
-fn insert(rows: &mut Rows<'_>, key: &[u8], value: &[u8]) -> Result<(), ViewError> {
+pub(super) fn insert(rows: &mut Rows<'_>, key: &[u8], value: &[u8]) -> Result<(), ViewError> {
     rows.insert(key, value).map(drop).map_err(storage)
 }
 
-fn remove_row(rows: &mut Rows<'_>, key: &[u8]) -> Result<(), ViewError> {
+pub(super) fn remove_row(rows: &mut Rows<'_>, key: &[u8]) -> Result<(), ViewError> {
     rows.remove(key).map(drop).map_err(storage)
 }

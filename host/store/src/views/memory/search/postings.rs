@@ -37,12 +37,12 @@ impl Chunk {
     /// Adds a document after those that are there.
     pub(super) fn push(&mut self, doc: u32, times: u32) {
         let once = u32::from(times == 1);
-        put_varint(&mut self.bytes, ((doc - self.last) << 1) | once);
+        put_varint(&mut self.bytes, (doc.wrapping_sub(self.last) << 1) | once);
         if once == 0 {
             put_varint(&mut self.bytes, times);
         }
         self.last = doc;
-        self.count += 1;
+        self.count = self.count.saturating_add(1);
     }
 
     pub(super) fn finish(mut self) -> Vec<u8> {

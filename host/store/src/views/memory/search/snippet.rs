@@ -8,7 +8,7 @@ use super::words::words;
 /// The most characters of a snippet, without the marks of where it was cut.
 pub const SNIPPET_MAX: usize = 160;
 /// How many bytes of a text are looked at.
-const READ_MAX_BYTES: usize = 16 << 10;
+const READ_MAX_BYTES: usize = 8 << 10;
 /// How many characters come before the first matched word.
 const LEAD: usize = 24;
 
@@ -81,6 +81,8 @@ fn cut(text: &str, window: Range<usize>, matches: impl Iterator<Item = Range<usi
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn of(text: &str, wanted: &[&str]) -> (String, Vec<String>) {
@@ -107,6 +109,29 @@ mod tests {
         assert_eq!(matched, ["quick", "fox"]);
         assert!(text.starts_with('…') && text.ends_with('…'), "{text}");
         assert!(text.chars().count() <= SNIPPET_MAX + 2, "{text}");
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_the_text_a_snippet_is_short_and_its_matches_are_matches(
+            text in "(\\PC|[\u{0}-\u{20}]|[aA.:_' ]|\u{fdfa}|\u{301}){0,400}",
+            pick in any::<prop::sample::Index>(),
+        ) {
+            let all: Vec<String> = words(&text).map(|(_, word)| word.into_owned()).collect();
+            let wanted: BTreeSet<String> =
+                if all.is_empty() { BTreeSet::new() } else { BTreeSet::from([pick.get(&all).clone()]) };
+            let snippet = snippet(&text, &wanted);
+            prop_assert!(snippet.text.chars().count() <= 2 * SNIPPET_MAX + 2);
+            prop_assert!(!snippet.text.contains(char::is_control));
+            for range in &snippet.matches {
+                prop_assert!(snippet.text.is_char_boundary(range.start));
+                prop_assert!(snippet.text.get(range.clone()).is_some_and(|text| !text.is_empty()));
+            }
+            for (range, word) in words(&text) {
+                prop_assert!(text.get(range).is_some());
+                prop_assert!(word.len() <= 64 && !word.is_empty());
+            }
+        }
     }
 
     #[test]

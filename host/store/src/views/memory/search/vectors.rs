@@ -47,7 +47,7 @@ pub(super) fn best(
     }
     let mut best = Best::new(limit);
     let mut look = |doc: u32, bytes: &[u8]| {
-        if let Some(at) = docs.at(doc)
+        if let Some((at, _)) = docs.at(doc)
             && let Some(row) = docs.rows.get(at)
             && gate.lets_through(at, row)
             && let Some(cosine) = cosine(query.vector(), bytes)
@@ -104,7 +104,7 @@ fn promising(
             if cosine + error <= 0.0 || (cosine + error) * Gate::WEIGHT_MAX < least {
                 continue;
             }
-            let Some(at) = docs.at(*doc) else { continue };
+            let Some((at, _)) = docs.at(*doc) else { continue };
             let Some(row) = docs.rows.get(at).filter(|row| gate.lets_through(at, row)) else {
                 continue;
             };

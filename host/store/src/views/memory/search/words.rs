@@ -12,10 +12,13 @@ use foreshore_domain::memory::{Tags, ValueRef};
 use icu_normalizer::ComposingNormalizerBorrowed;
 use unicode_segmentation::UnicodeSegmentation as _;
 
-use super::super::super::codec::{Fields, put_part, put_varint};
+use super::super::super::codec::{Fields, count, put_part, put_varint};
 
 /// The longest word that is told apart; the rest of a longer one does not count.
 const WORD_MAX_BYTES: usize = 64;
+/// The most different words and tags of a record that it is found by: more than ordinary text
+/// of the largest size has, and a bound on what a record of words without sense can cost.
+pub(super) const TERMS_MAX: usize = 4_096;
 /// The kinds of term: what starts a term in the index.
 const WORD: u8 = b'w';
 const TAG: u8 = b't';
@@ -34,19 +37,35 @@ impl Terms {
     pub(in super::super) fn of(key: &str, value: &ValueRef, tags: &Tags) -> Self {
         let mut terms = Self::default();
         terms.add_words(key);
-        terms.add_words(&text_of(value));
         for tag in tags.as_slice() {
             terms.add_words(tag.as_str());
             terms.counts.insert(tag_term(tag.as_str()), 1);
         }
+        // Last, since it may have more than there is room for.
+        terms.add_words(&text_of(value));
         terms
     }
 
     fn add_words(&mut self, text: &str) {
         for (_, word) in words(text) {
-            *self.counts.entry(word_term(&word)).or_default() += 1;
+            let term = word_term(&word);
+            if let Some(times) = self.counts.get_mut(&term) {
+                *times += 1;
+            } else if self.counts.len() < TERMS_MAX {
+                self.counts.insert(term, 1);
+            }
             self.length = self.length.saturating_add(1).min(u16::MAX - 1);
         }
+    }
+
+    /// How many different ones.
+    pub(super) fn count(&self) -> u32 {
+        count(self.counts.len())
+    }
+
+    /// How many an encoded row has.
+    pub(super) fn count_of(bytes: &[u8]) -> u32 {
+        count(Self::each(bytes).count())
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {

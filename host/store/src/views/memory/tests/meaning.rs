@@ -88,6 +88,34 @@ proptest! {
 }
 
 #[test]
+fn vectors_that_rounding_cannot_tell_apart_are_told_apart() {
+    let mut numbers = Numbers(5);
+    let mut fixture = Fixture::new();
+    let (reads, cache) = (ReadCache::new(0), VectorCache::new(1 << 20));
+    let (base, query) = (embedding(&mut numbers, 64), embedding(&mut numbers, 64));
+    let mut vectors = BTreeMap::new();
+    for n in 0..1_000 {
+        let mut tilt =
+            || (f32::from(u16::try_from(numbers.below(201)).expect("small")) - 100.0) * 1e-7;
+        let near = |(a, b): (&f32, &f32)| a + b + tilt();
+        let vector = base.vector().iter().zip(query.vector()).map(near).collect();
+        let embedding = Embedding::new(base.model().clone(), vector).expect("valid");
+        put_vector(&mut fixture, &format!("k{n}"), "word", &embedding);
+        vectors.insert(format!("k{n}"), embedding);
+    }
+    let expected = by_cosine(&vectors, &query);
+    let reader = fixture.reader("t", NOW).with_caches(&reads, &cache).expect("readable");
+    let query = Query { embedding: Some(&query), limit: 10, ..Query::default() };
+    let found = reader.search("n", &query).expect("readable");
+    assert_eq!(found.hits.len(), 10);
+    for (hit, (_, best)) in found.hits.iter().zip(&expected) {
+        let (_, cosine) = expected.iter().find(|(key, _)| *key == hit.key).expect("there");
+        // What 32 bits cannot tell apart may change places.
+        assert!((cosine - best).abs() < 4e-7, "{} has {cosine}, not {best}", hit.key);
+    }
+}
+
+#[test]
 fn words_and_vectors_are_fused_by_rank() {
     let mut fixture = Fixture::new();
     let along = |x: f32, y: f32| {
@@ -147,4 +175,36 @@ fn a_cleared_view_leaves_no_vector_in_the_cache() {
     put_vector(&mut fixture, "another", "word", &embedding(&mut numbers, 4));
     put_vector(&mut fixture, "after", "word", &query);
     assert_eq!(search(&fixture).first().map(String::as_str), Some("after"));
+}
+
+#[test]
+fn vectors_that_were_replaced_leave_the_cache_too() {
+    let mut fixture = Fixture::new();
+    let mut numbers = Numbers(9);
+    let (reads, cache) = (ReadCache::new(0), VectorCache::new(1 << 20));
+    let query = embedding(&mut numbers, 8);
+    let search = |reader: MemoryReader<'_>| {
+        let query = Query { embedding: Some(&query), limit: 10, ..Query::default() };
+        keys(&reader.search("n", &query).expect("readable"))
+    };
+    let cached = |fixture: &Fixture, at: &redb::ReadTransaction| {
+        let reader = MemoryReader::open(at, "t", NOW).expect("opens");
+        let found = search(reader.with_caches(&reads, &cache).expect("readable"));
+        assert_eq!(found, search(MemoryReader::open(at, "t", NOW).expect("opens")));
+        assert!(fixture.seq > 0 && found.len() <= 10);
+    };
+    put_vector(&mut fixture, "k0", "word", &query);
+    let early = fixture.database.begin_read().expect("a transaction");
+    cached(&fixture, &early);
+    for n in 0..2_000 {
+        let embedding = embedding(&mut numbers, 8);
+        put_vector(&mut fixture, &format!("k{}", n % 20), "word", &embedding);
+        if n % 50 == 0 {
+            cached(&fixture, &fixture.database.begin_read().expect("a transaction"));
+        }
+    }
+    let most = 2 * (20 + 3 * 128) + 512;
+    assert!(cache.bytes() < most * (8 * 2 + 4), "{}", cache.bytes());
+    // A reader of long ago finds what was there then, though the cache has dropped it.
+    cached(&fixture, &early);
 }

@@ -35,6 +35,8 @@ struct Run {
     model: Model,
     history: Vec<Recorded>,
     now: u64,
+    cache: ReadCache,
+    vectors: VectorCache,
 }
 
 /// An event as the journal would hold it.
@@ -50,19 +52,42 @@ impl Run {
     /// Takes the steps, and compares after each.
     fn new(steps: &[Step]) -> Self {
         let (fixture, model) = (Fixture::new(), Model::default());
-        let mut run = Self { fixture, model, history: Vec::new(), now: 1_000 };
+        let (cache, vectors) = (ReadCache::new(5_000), VectorCache::new(0));
+        let history = Vec::new();
+        let mut run = Self { fixture, model, history, now: 1_000, cache, vectors };
         for step in steps {
+            let (before, then) = (run.fixture.database.begin_read().expect("begins"), run.now);
             run.step(step);
             compare(&run.fixture, &run.model, run.now);
+            run.compare_cached(&before, then);
+            run.compare_cached(&run.fixture.database.begin_read().expect("begins"), run.now);
         }
         run
     }
 
     fn record(&mut self, tenant: &str, kind: &'static str, json: String) -> Receipt {
         let receipt = self.fixture.apply(self.now, tenant, kind, &json);
+        if let Some(touched) = receipt.touched {
+            self.cache.changed(touched, self.fixture.seq);
+        }
         let tenant = tenant.to_owned();
         self.history.push(Recorded { at_unix_ms: self.now, tenant, kind, json });
         receipt
+    }
+
+    /// Whoever reads through the cache reads what they would without it, from before the last
+    /// step as from now.
+    fn compare_cached(&self, transaction: &redb::ReadTransaction, now: u64) {
+        let reader = || MemoryReader::open(transaction, "t", now).expect("opens");
+        let cached = reader().with_caches(&self.cache, &self.vectors).expect("readable");
+        let latest = self.fixture.reader("t", self.now);
+        for key in (0..7).map(|n| format!("k{n}")) {
+            let expected = reader().get("n", &key).expect("readable");
+            assert_eq!(cached.get("n", &key).expect("readable"), expected);
+            if let Some(version) = self.cache.latest("t", "n", &key, self.now) {
+                assert_eq!(latest.get("n", &key).expect("readable"), Some(version));
+            }
+        }
     }
 
     fn step(&mut self, step: &Step) {
@@ -125,7 +150,10 @@ fn compare(fixture: &Fixture, model: &Model, now: u64) {
         assert_eq!(fixture.check(now, &key), expected.map_or(0, |(version, _)| version));
         compare_versions(&reader, model, &key, now);
         let neighbours = reader.neighbours("n", &key, 1_000).expect("readable");
-        assert_eq!(neighbours.iter().map(edge).collect::<Vec<_>>(), model.neighbours(&key));
+        assert_eq!(
+            neighbours.iter().map(|related| edge(&related.relation)).collect::<Vec<_>>(),
+            model.neighbours(&key)
+        );
         add_usage(&mut usage, model, &key);
     }
     usage.relations = wide(model.edges.len());

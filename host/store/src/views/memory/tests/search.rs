@@ -207,9 +207,18 @@ fn an_index_stays_in_proportion_to_what_is_alive() {
     // A hundred versions of each record are kept, and nothing else grows.
     let large = churn.fixture.dump();
     assert!(rows(&large) < rows(&small) * 14, "{} and {}", rows(&small), rows(&large));
-    for kind in [b'd', b'k', b't', b'g'] {
+    for kind in [b'd', b'k', b't', b'g', b's'] {
         assert!(count(&churn.fixture, kind) < 300, "{}", char::from(kind));
     }
+    let postings = postings_of(&churn.fixture);
+    assert!(postings < (50 + 2 * 128) * 20, "{postings} postings of 50 documents");
+    // Most of what was written once and then stays is in blocks of those that came and went.
+    for n in 0..100 {
+        churn.fixture.put(churn.now, &format!("once {n}"), r#""value":{"inline":1}"#);
+        churn.run(200, 50);
+    }
+    let blocks = count(&churn.fixture, b'd');
+    assert!(blocks < 16, "{blocks} blocks for 150 documents");
 }
 
 /// How many rows of a kind there are.
@@ -219,6 +228,15 @@ fn count(fixture: &Fixture, kind: u8) -> usize {
     redb::ReadableTable::range::<&[u8]>(&table, &[kind][..]..&[kind + 1][..])
         .expect("readable")
         .count()
+}
+
+/// How many postings there are, those of dead documents too.
+fn postings_of(fixture: &Fixture) -> u64 {
+    let transaction = fixture.database.begin_read().expect("a transaction");
+    let table = codec::open(&transaction, TABLE).expect("readable").expect("there");
+    let chunks = redb::ReadableTable::range::<&[u8]>(&table, &b"p"[..]..&b"q"[..]);
+    let count = |row: &[u8]| u64::from(u16::from_le_bytes([row[4], row[5]]));
+    chunks.expect("readable").map(|row| count(row.expect("readable").1.value())).sum()
 }
 
 #[test]
@@ -256,4 +274,44 @@ fn a_query_without_words_gives_what_the_filters_let_through() {
     assert_eq!(keys(&Query { text: "?!", limit: 1, ..Query::default() }), ["b"]);
     assert_eq!(keys(&Query { since_unix_ms: Some(9_000), limit: 9, ..Query::default() }), ["c"]);
     assert_eq!(keys(&Query { limit: 0, ..Query::default() }), [""; 0]);
+}
+
+#[test]
+fn records_of_very_many_words_do_not_wait_for_each_other_and_are_found() {
+    let mut fixture = Fixture::new();
+    for n in 0..12 {
+        let words: Vec<String> = (0..3_000).map(|word| format!("w{n}x{word}")).collect();
+        fixture.put(1, &format!("k{n}"), &format!(r#""value":{{"inline":"{}"}}"#, words.join(" ")));
+        assert!(count(&fixture, b't') < 6, "their terms wait");
+    }
+    for n in 0..12 {
+        fixture.put(2, &format!("k{n}"), r#""value":{"inline":"short"}"#);
+        assert!(count(&fixture, b'g') < 6, "their terms wait");
+    }
+    fixture.put(
+        3,
+        "long",
+        &format!(r#""value":{{"inline":"{}"}}"#, "first ".repeat(5_000) + "last"),
+    );
+    let reader = fixture.reader("t", 4);
+    let hits = |text| {
+        let query = Query { text, limit: 20, ..Query::default() };
+        reader.search("n", &query).expect("readable").hits.len()
+    };
+    assert_eq!((hits("w7x2999"), hits("short"), hits("last"), hits("k7")), (0, 12, 1, 1));
+}
+
+#[test]
+fn a_record_is_found_by_so_many_different_words_and_no_more() {
+    let mut fixture = Fixture::new();
+    let words: Vec<String> = (0..5_000).map(|word| format!("w{word}")).collect();
+    let rest = format!(r#""value":{{"inline":"{} w1"}},"tags":["tagged"]"#, words.join(" "));
+    fixture.put(1, "key", &rest);
+    let reader = fixture.reader("t", 2);
+    let hits = |text, tags| {
+        let query = Query { text, tags, limit: 20, ..Query::default() };
+        reader.search("n", &query).expect("readable").hits.len()
+    };
+    assert_eq!((hits("w1", &[][..]), hits("w4000", &[]), hits("w4999", &[])), (1, 1, 0));
+    assert_eq!((hits("key", &[]), hits("tagged", &[]), hits("w1", &["tagged"])), (1, 1, 1));
 }
