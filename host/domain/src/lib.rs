@@ -6,6 +6,7 @@
 #![warn(missing_docs)]
 
 pub mod address;
+pub mod blob;
 pub mod call;
 pub mod component;
 pub mod denial;
@@ -14,6 +15,7 @@ pub mod event;
 pub mod grant;
 pub mod http_rule;
 pub mod id;
+pub mod integrity;
 pub mod limits;
 pub mod outcome;
 pub mod policy;
