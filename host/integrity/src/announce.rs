@@ -357,7 +357,7 @@ impl Writing {
     /// Records what was written, and lets go of the file.
     ///
     /// # Errors
-    /// [`ChangeError`]: what was written is found by the next look, as a change from outside.
+    /// [`ChangeError`]: the next look that can be recorded records it, as this author's.
     pub fn close(mut self) -> Result<Vec<Change>, ChangeError> {
         self.let_go()
     }
@@ -390,12 +390,18 @@ impl Writing {
         let watched = Arc::clone(&self.watched);
         let mut turn = watched.turn();
         self.open = false;
+        self.held.lock().holders -= 1;
         let settled = self.settle(&mut turn);
-        let mut draft = self.held.lock();
-        draft.holders -= 1;
-        if draft.holders == 0 && !draft.detached {
-            turn.held.remove(&draft.path);
-            draft.detached = true;
+        if settled.is_err() {
+            // It stays among the held ones, its author with it, until a look records it.
+            let path = self.held.lock().path.clone();
+            watched.suspects.add(path);
+        } else if self.held.is_spent() {
+            let mut draft = self.held.lock();
+            if !draft.detached {
+                turn.held.remove(&draft.path);
+                draft.detached = true;
+            }
         }
         settled
     }
@@ -406,7 +412,7 @@ impl Drop for Writing {
         if self.open
             && let Err(error) = self.let_go()
         {
-            tracing::warn!(%error, "what a call wrote is found by the next look");
+            tracing::warn!(%error, "what a call wrote is recorded by a later look");
         }
     }
 }

@@ -19,6 +19,9 @@ use crate::look::{Look, hash_of};
 
 pub(crate) struct Held(Mutex<Draft>);
 
+/// What a file held when another began to write it: by whom, its hash and its size.
+pub(crate) type Written = (Author, BlobDigest, u64);
+
 pub(crate) struct Draft {
     pub(crate) path: EntryPath,
     /// What the file must hold; none if that is not known, because it is too large or a write
@@ -27,7 +30,7 @@ pub(crate) struct Draft {
     /// The last writer, if what he wrote is not recorded yet, and since when.
     unsettled: Option<(Author, Instant)>,
     /// What writers before him left.
-    left: Vec<(Author, BlobDigest, u64)>,
+    pub(crate) left: Vec<Written>,
     /// How many have it open.
     pub(crate) holders: usize,
     /// Which file is open.
@@ -46,6 +49,12 @@ impl Held {
     pub(crate) fn lock(&self) -> MutexGuard<'_, Draft> {
         // A std mutex: nothing awaits while it is held.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether nobody has it open, and nothing is left to record.
+    pub(crate) fn is_spent(&self) -> bool {
+        let draft = self.lock();
+        draft.holders == 0 && draft.left.is_empty() && draft.unsettled.is_none()
     }
 
     /// Whether what was written has been kept from the record for long enough.
@@ -175,13 +184,17 @@ impl WatchedRoot {
             }
         }
         self.differ(batch, &path, look.as_ref(), &Author::Outside)?;
-        draft.left.clear();
+        let mut written = std::mem::take(&mut draft.left);
+        let author = draft.unsettled.take().map(|(author, _)| author);
+        if let (Some(author), Some((hash, size_bytes))) = (&author, expected) {
+            written.push((author.clone(), hash, size_bytes));
+        }
+        batch.settled.push((Arc::clone(held), written));
         if let Some(seen) = seen {
             let alone = expected.is_none_or(|(hash, _)| seen.hash() == Some(hash));
-            let author = draft.unsettled.take().map(|(author, _)| author).filter(|_| alone);
+            let author = author.filter(|_| alone);
             self.settle_others(turn, batch, (&path, seen), &author.unwrap_or(Author::Outside))?;
         }
-        draft.unsettled = None;
         draft.detached = seen.map(|state| state.identity.inode) != draft.inode;
         // From here on the draft starts from what the file was found to hold.
         draft.content = look.and_then(|look: Look| look.bytes);

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use foreshore_domain::integrity::{Author, Change, ChangeKind, EntryPath, EntryState, RootName};
 
 use crate::error::{ChangeError, OpenError};
-use crate::held::Held;
+use crate::held::{Held, Written};
 use crate::ledger::{Ledger, LedgerError};
 use crate::look::{Look, look, look_at_directory};
 use crate::names::Names;
@@ -28,6 +28,8 @@ const HOLD_MAX: Duration = Duration::from_millis(400);
 const STEADY_PATIENCE: Duration = Duration::from_millis(600);
 /// Until the next look at what could not be judged.
 const AGAIN: Duration = Duration::from_millis(40);
+/// How long events hold the turn before what they found is recorded, and calls may come in.
+const TURN_MAX: Duration = Duration::from_millis(10);
 /// How many known paths are read at once.
 pub(crate) const PAGE: usize = 512;
 
@@ -55,6 +57,17 @@ pub(crate) struct Batch {
     pub(crate) changes: Vec<Change>,
     known: HashMap<EntryPath, Option<EntryState>>,
     touched: Vec<(EntryPath, EntryState)>,
+    /// What calls wrote that is among the changes.
+    pub(crate) settled: Vec<(Arc<Held>, Vec<Written>)>,
+}
+
+impl Drop for Batch {
+    /// What was not recorded stays its author's, until it is.
+    fn drop(&mut self) {
+        for (held, written) in self.settled.drain(..) {
+            held.lock().left.splice(0..0, written);
+        }
+    }
 }
 
 impl Batch {
@@ -116,15 +129,37 @@ impl WatchedRoot {
     }
 
     /// Looks at many paths, parents first, and queues again what is not to be judged now.
-    pub(crate) fn check_taken(&self, taken: Taken) {
+    pub(crate) fn check_taken(&self, taken: &Taken) {
+        let mut rest = taken.paths.as_slice();
+        let mut renames = taken.renames.as_slice();
+        while !rest.is_empty() {
+            let judged = self.check_some(std::mem::take(&mut renames), rest);
+            rest = &rest[judged..];
+            // Calls wait for the turn too.
+            std::thread::yield_now();
+        }
+    }
+
+    /// One turn: as many paths as it has time for, and at least one.
+    fn check_some(
+        &self,
+        renames: &[(EntryPath, EntryPath)],
+        paths: &[(EntryPath, Suspect)],
+    ) -> usize {
         let mut turn = self.turn();
+        let started = Instant::now();
         let mut batch = Batch::default();
-        for (from, to) in &taken.renames {
+        for (from, to) in renames {
             if let Err(error) = self.judge_rename(&turn, &mut batch, from, to) {
                 tracing::debug!(%error, "a rename is judged as what it did to two names");
             }
         }
-        for (path, suspect) in &taken.paths {
+        let mut judged = 0;
+        for (path, suspect) in paths {
+            if judged > 0 && started.elapsed() > TURN_MAX {
+                break;
+            }
+            judged += 1;
             let patient = suspect.since.elapsed() < STEADY_PATIENCE;
             let patience = if patient { Patience::Some } else { Patience::None };
             match self.judge(&mut turn, &mut batch, path, patience) {
@@ -135,13 +170,14 @@ impl WatchedRoot {
             }
         }
         if let Err(error) = self.commit(&mut turn, batch) {
-            for (path, suspect) in &taken.paths {
+            for (path, suspect) in &paths[..judged] {
                 self.put_off(path, *suspect, &error);
             }
         }
-        for (path, _) in &taken.paths {
+        for (path, _) in &paths[..judged] {
             self.restore_owed(&mut turn, path);
         }
+        judged
     }
 
     fn put_off(&self, path: &EntryPath, suspect: Suspect, error: &ChangeError) {
@@ -164,6 +200,9 @@ impl WatchedRoot {
     ) -> Result<Judged, ChangeError> {
         if !self.root.covers(path) || path.names().count() > self.root.config.look.depth_max {
             return Ok(Judged::Done);
+        }
+        if turn.held.get(path).is_some_and(|held| held.is_spent()) {
+            turn.held.remove(path);
         }
         if let Some(held) = turn.held.get(path).cloned() {
             if patience == Patience::Some && !held.is_due(Instant::now(), HOLD_MAX) {
@@ -316,17 +355,22 @@ impl WatchedRoot {
 
     /// Records a batch and does what the root's policy says of it.
     pub(crate) fn commit(&self, turn: &mut Turn, batch: Batch) -> Result<Vec<Change>, ChangeError> {
-        if !batch.touched.is_empty() {
-            self.ledger.touched(self.name(), &batch.touched)?;
-        }
-        if batch.changes.is_empty() {
-            return Ok(Vec::new());
-        }
-        self.ledger.record(&batch.changes)?;
-        let mut changes = batch.changes;
+        let mut changes = self.record(batch)?;
         let responses = self.respond(turn, &changes);
         changes.extend(responses);
         Ok(changes)
+    }
+
+    /// Records a batch, and nothing more.
+    pub(crate) fn record(&self, mut batch: Batch) -> Result<Vec<Change>, LedgerError> {
+        if !batch.touched.is_empty() {
+            self.ledger.touched(self.name(), &batch.touched)?;
+        }
+        if !batch.changes.is_empty() {
+            self.ledger.record(&batch.changes)?;
+        }
+        batch.settled.clear();
+        Ok(std::mem::take(&mut batch.changes))
     }
 
     pub(crate) fn known(

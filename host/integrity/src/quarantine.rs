@@ -68,11 +68,11 @@ impl WatchedRoot {
                 author: Author::Host(HostAct::Quarantine),
             });
         }
-        self.ledger.record(&batch.changes)?;
+        let changes = self.record(batch)?;
         // Whoever put it there may have put another there since.
         self.suspects.add(path.clone());
         let directory = self.root.config.quarantine.clone().unwrap_or_default();
-        Ok((directory.join(to), batch.changes))
+        Ok((directory.join(to), changes))
     }
 }
 

@@ -224,8 +224,7 @@ impl WatchedRoot {
         if ours.as_ref() != seen {
             self.suspects.add(path.clone());
         }
-        self.ledger.record(&batch.changes)?;
-        Ok(batch.changes)
+        Ok(self.record(batch)?)
     }
 
     /// Puts a version of an entry in its place, or nothing, for whoever asks.
@@ -242,9 +241,7 @@ impl WatchedRoot {
         // What is there until now is recorded, and kept, as whoever left it; the policy of the
         // root has no say in between.
         self.judge(&mut turn, &mut batch, path, crate::judge::Patience::None)?;
-        if !batch.changes.is_empty() {
-            self.ledger.record(&batch.changes)?;
-        }
+        self.record(batch)?;
         self.put_back(path, wanted, HostAct::Restore)
     }
 

@@ -302,7 +302,7 @@ impl Scan<'_> {
         found.suspects.sort();
         for paths in found.suspects.chunks(64) {
             let paths = paths.iter().map(|path| (path.clone(), Suspect::now())).collect();
-            watched.check_taken(Taken { paths, renames: Vec::new() });
+            watched.check_taken(&Taken { paths, renames: Vec::new() });
         }
         let entries = self.entries.load(Ordering::Acquire);
         (self.progress)(entries);

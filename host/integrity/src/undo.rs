@@ -302,7 +302,7 @@ impl<'a> Turns<'a> {
             let mut batch = Batch::default();
             root.judge(turn, &mut batch, &step.path, Patience::None)?;
             let there = root.known(&batch, &step.path)?;
-            root.ledger.record(&batch.changes)?;
+            root.record(batch)?;
             if !same(step.after.as_ref(), there.as_ref()) {
                 conflicts.push(conflict(step, ConflictReason::Changed, there.as_ref()));
                 continue;
@@ -370,7 +370,7 @@ impl<'a> Turns<'a> {
             root.differ_state(batch, &step.path, left, &Author::Host(HostAct::Undo))?;
             root.suspects.add(step.path.clone());
         }
-        Ok(batches.into_values().flat_map(|batch| batch.changes).collect())
+        Ok(batches.into_values().flat_map(|mut batch| std::mem::take(&mut batch.changes)).collect())
     }
 
     fn close(

@@ -240,7 +240,7 @@ fn record_gone(watched: &WatchedRoot) -> bool {
     let turn = watched.turn();
     let mut batch = Batch::default();
     let gone = watched.differ_state(&mut batch, &EntryPath::root(), None, &Author::Outside);
-    let recorded = gone.and_then(|()| Ok(watched.ledger.record(&batch.changes)?));
+    let recorded = gone.and_then(|()| Ok(watched.record(batch)?));
     drop(turn);
     if let Err(error) = &recorded {
         tracing::warn!(root = %watched.name(), %error, "that the root is gone is not recorded yet");
@@ -258,7 +258,7 @@ fn look(watched: &WatchedRoot, shared: &Shared) {
         thread::sleep(Duration::from_millis(2));
     }
     while let Some(taken) = watched.suspects.take() {
-        watched.check_taken(taken);
+        watched.check_taken(&taken);
     }
 }
 

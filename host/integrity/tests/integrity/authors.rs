@@ -208,3 +208,22 @@ fn a_file_moved_while_it_is_open_is_written_under_its_new_name() {
     assert!(told.iter().all(|told| told.2 == author), "{told:#?}");
     assert_eq!(place.scan(Depth::Full).suspects, 0);
 }
+
+#[test]
+fn what_a_call_wrote_while_nothing_could_be_recorded_is_still_its_own() {
+    let place = baselined(&[("f", "one")]);
+    let watch = place.watch();
+    let ((_, one), (_, two)) = (call(1), call(2));
+    let (first, file) = open_for_writing(&place, &one, "f", false);
+    let (second, other) = open_for_writing(&place, &two, "f", false);
+    write(&first, &file, 0, "a");
+    write(&second, &other, 1, "b");
+    place.ledger.broken.store(true, std::sync::atomic::Ordering::Release);
+    assert!(second.close().is_err());
+    assert!(first.close().is_err());
+    place.ledger.broken.store(false, std::sync::atomic::Ordering::Release);
+    wait(|| place.count() == 2);
+    let authors: Vec<Author> = place.ledger.told(0).into_iter().map(|told| told.2).collect();
+    assert_eq!(authors, [one, two]);
+    drop(watch);
+}
