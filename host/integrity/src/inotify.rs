@@ -261,3 +261,51 @@ impl Watches {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    use super::*;
+    use crate::root::RootConfig;
+    use crate::suspects::Wake;
+    use crate::testing::{Nobody, Nothing};
+
+    #[test]
+    fn more_events_than_the_kernel_keeps_mean_a_scan_and_directories_made_meanwhile_are_watched() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let config = RootConfig::new("r".parse().expect("a name"), directory.path());
+        let watched =
+            WatchedRoot::open(config, Arc::new(Nothing), Arc::new(Nobody)).expect("opens");
+        let mut watches = Watches::new(&watched).expect("watches");
+        let queue = std::fs::read_to_string("/proc/sys/fs/inotify/max_queued_events");
+        let kept: usize = queue.expect("reads").trim().parse().expect("a number");
+        let path = |number: usize| directory.path().join(format!("{:x}", number % 2));
+        for number in 0..kept + 100 {
+            // Two names by turns: the kernel makes one of two equal events in a row.
+            std::fs::write(path(number), "x").expect("writes");
+        }
+        std::fs::create_dir(directory.path().join("late")).expect("makes");
+        let heard_all = Instant::now() + Duration::from_secs(20);
+        while watched.suspects.await_scan(Instant::now()) != Wake::Wanted {
+            assert!(Instant::now() < heard_all, "the kernel's loss was not noticed");
+            watches.listen(&watched, Duration::from_millis(10)).expect("listens");
+        }
+        assert_eq!(watches.directories(), 2);
+    }
+
+    #[test]
+    fn a_root_that_is_moved_away_is_gone() {
+        let temporary = tempfile::tempdir().expect("a directory");
+        let path = temporary.path().join("root");
+        std::fs::create_dir(&path).expect("makes");
+        let config = RootConfig::new("r".parse().expect("a name"), &path);
+        let watched =
+            WatchedRoot::open(config, Arc::new(Nothing), Arc::new(Nobody)).expect("opens");
+        let mut watches = Watches::new(&watched).expect("watches");
+        std::fs::rename(&path, temporary.path().join("away")).expect("renames");
+        let heard = watches.listen(&watched, Duration::from_secs(10));
+        assert_eq!(heard, Err(Unwatched::RootGone));
+    }
+}

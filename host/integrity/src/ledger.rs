@@ -52,6 +52,15 @@ pub trait Ledger: Send + Sync + 'static {
         path: &EntryPath,
     ) -> Result<Option<EntryState>, LedgerError>;
 
+    /// The paths whose known and approved states differ, in order, the first `count_max` of those
+    /// after `after`.
+    fn unapproved(
+        &self,
+        root: &RootName,
+        after: Option<&EntryPath>,
+        count_max: usize,
+    ) -> Result<Vec<EntryPath>, LedgerError>;
+
     /// The known paths below a directory, in order, the first `count_max` of those after `after`.
     fn known_below(
         &self,

@@ -28,6 +28,8 @@ mod retention;
 mod root;
 mod scan;
 mod suspects;
+#[cfg(test)]
+mod testing;
 mod undo;
 mod watch;
 mod xattrs;

@@ -12,7 +12,8 @@ use foreshore_domain::integrity::{
 };
 
 use crate::error::PutError;
-use crate::judge::{Batch, Turn, WatchedRoot};
+use crate::judge::{Batch, PAGE, Turn, WatchedRoot};
+use crate::ledger::LedgerError;
 use crate::scan::ScanReport;
 use crate::watch::WatchState;
 
@@ -243,6 +244,23 @@ impl WatchedRoot {
         self.judge(&mut turn, &mut batch, path, crate::judge::Patience::None)?;
         self.record(batch)?;
         self.put_back(path, wanted, HostAct::Restore)
+    }
+
+    /// Has everything put back that is known not to be as approved: what changed while there was
+    /// no root to put it into, or nobody to do it.
+    pub(crate) fn restore_unapproved(&self) -> Result<(), LedgerError> {
+        if self.root.config.policy != RootPolicy::Restore {
+            return Ok(());
+        }
+        let mut after = None;
+        loop {
+            let page = self.ledger.unapproved(self.name(), after.as_ref(), PAGE)?;
+            page.iter().cloned().for_each(|path| self.suspects.add(path));
+            after = page.last().cloned();
+            if page.len() < PAGE {
+                return Ok(());
+            }
+        }
     }
 
     /// Looks again at a path that is not as approved, when its turn to be put back has come.

@@ -304,6 +304,7 @@ impl Scan<'_> {
             let paths = paths.iter().map(|path| (path.clone(), Suspect::now())).collect();
             watched.check_taken(&Taken { paths, renames: Vec::new() });
         }
+        watched.restore_unapproved()?;
         let entries = self.entries.load(Ordering::Acquire);
         (self.progress)(entries);
         Ok(ScanReport {

@@ -204,3 +204,27 @@ fn any_kept_version_can_be_put_back_by_hand() {
     assert!(failed.expect_err("it is gone").to_string().contains("no version of f"));
     assert_eq!(place.read("f"), "third");
 }
+
+#[test]
+fn a_root_that_was_removed_is_filled_again_when_there_is_one() {
+    let place = Place::policy(RootPolicy::Restore, tree);
+    let watch = place.watch();
+    fs::rename(place.path(""), place.temporary.path().join("away")).expect("moves");
+    wait(|| matches!(watch.state(), foreshore_integrity::WatchState::Missing { .. }));
+    wait(|| place.known("d/e/f").is_none());
+    fs::create_dir(place.path("")).expect("makes");
+    wait(|| fs::read_to_string(place.path("d/e/f")).is_ok_and(|text| text == "one"));
+    wait(|| fs::read_link(place.path("l")).is_ok());
+    drop(watch);
+}
+
+#[test]
+fn what_was_changed_while_nobody_watched_is_put_back_at_the_start() {
+    let place = Place::policy(RootPolicy::Restore, tree);
+    drop(place.watch());
+    place.write("g", "evil");
+    place.write("new", "evil");
+    let watch = place.watch();
+    wait(|| place.read("g") == "two" && !place.path("new").exists());
+    drop(watch);
+}

@@ -1,6 +1,6 @@
 //! A ledger in memory, a root in a temporary directory, and waiting for conditions.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -142,6 +142,24 @@ impl Ledger for Memory {
         path: &EntryPath,
     ) -> Result<Option<EntryState>, LedgerError> {
         Ok(self.open()?.approved.get(&(root.clone(), path.clone())).cloned())
+    }
+
+    fn unapproved(
+        &self,
+        root: &RootName,
+        after: Option<&EntryPath>,
+        count_max: usize,
+    ) -> Result<Vec<EntryPath>, LedgerError> {
+        let all = self.open()?;
+        let paths: BTreeSet<&EntryPath> = all
+            .known
+            .keys()
+            .chain(all.approved.keys())
+            .filter(|key| key.0 == *root && all.known.get(*key) != all.approved.get(*key))
+            .map(|(_, path)| path)
+            .collect();
+        let later = |path: &&EntryPath| after.is_none_or(|after| *path > after);
+        Ok(paths.into_iter().filter(later).take(count_max).cloned().collect())
     }
 
     fn known_below(

@@ -151,3 +151,20 @@ fn an_observer_is_told_how_a_root_is_watched_and_scanned() {
     assert_eq!(place.reports.count(states), 1);
     drop(watch);
 }
+
+#[test]
+fn one_change_is_recorded_within_a_tenth_of_a_second() {
+    let place = Place::with(|_| {}, |root| fs::write(root.join("f"), "0").expect("writes"));
+    let watch = place.watch();
+    let mut delays = Vec::new();
+    for number in 1..=40_u64 {
+        let made = std::time::Instant::now();
+        place.write("f", &"x".repeat(usize::try_from(number).expect("small")));
+        wait(|| place.known("f").is_some_and(|state| state.size_bytes == number));
+        delays.push(made.elapsed());
+    }
+    drop(watch);
+    delays.sort();
+    println!("one change: median {:?}, worst {:?}", delays[20], delays[39]);
+    assert!(delays[20] < Duration::from_millis(100), "{delays:?}");
+}
