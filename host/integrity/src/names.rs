@@ -31,11 +31,17 @@ impl Names {
         names.into_iter().flatten().filter(move |name| *name != path).cloned()
     }
 
-    /// Forgets all of it; a scan that was complete says it anew.
-    pub(crate) fn replace(&mut self, entries: impl Iterator<Item = ((u64, u64), EntryPath)>) {
-        self.0.clear();
-        for (identity, path) in entries {
-            self.0.entry(identity).or_default().push(path);
+    /// Adds what a complete scan saw. Before there are too many files that are no more, all are
+    /// forgotten.
+    pub(crate) fn merge(&mut self, seen: impl ExactSizeIterator<Item = ((u64, u64), EntryPath)>) {
+        if self.0.len() > seen.len().saturating_mul(2) {
+            self.0.clear();
+        }
+        for (identity, path) in seen {
+            let names = self.0.entry(identity).or_default();
+            if !names.contains(&path) {
+                names.push(path);
+            }
         }
     }
 }

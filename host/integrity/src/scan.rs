@@ -298,7 +298,7 @@ impl Scan<'_> {
                 }
             }
         }
-        watched.turn().names.replace(found.files.into_iter());
+        watched.turn().names.merge(found.files.into_iter());
         found.suspects.sort();
         for paths in found.suspects.chunks(64) {
             let paths = paths.iter().map(|path| (path.clone(), Suspect::now())).collect();

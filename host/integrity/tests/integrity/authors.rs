@@ -227,3 +227,70 @@ fn what_a_call_wrote_while_nothing_could_be_recorded_is_still_its_own() {
     assert_eq!(authors, [one, two]);
     drop(watch);
 }
+
+#[test]
+fn a_call_and_another_program_that_write_one_file_at_once_never_hide_each_other() {
+    let rounds =
+        std::env::var("INTEGRITY_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(150);
+    let place = baselined(&[("f", "one")]);
+    let watch = place.watch();
+    let (_, author) = call(1);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for round in 0..rounds {
+                place.write("f", &format!("outside {round}"));
+                std::thread::sleep(std::time::Duration::from_micros(round % 7 * 100));
+            }
+        });
+        for round in 0..rounds {
+            let (writing, file) = open_for_writing(&place, &author, "f", true);
+            write(&writing, &file, 0, &format!("inside {round}"));
+            std::thread::sleep(std::time::Duration::from_micros(round % 5 * 100));
+            writing.close().expect("recorded");
+        }
+    });
+    wait(|| place.scan(Depth::Full).suspects == 0);
+    drop(watch);
+    let hash = |text: String| *blake3::hash(text.as_bytes()).as_bytes();
+    let by_call: Vec<_> = place
+        .ledger
+        .changes()
+        .iter()
+        .filter(|change| change.author == author)
+        .filter_map(|change| Some(*change.after.as_ref()?.hash()?.as_bytes()))
+        .collect();
+    for round in 0..rounds {
+        assert!(by_call.contains(&hash(format!("inside {round}"))), "round {round} is hidden");
+    }
+    let mut own: Vec<_> = (0..rounds).map(|round| hash(format!("inside {round}"))).collect();
+    // Opened and emptied, and not written yet.
+    own.push(hash(String::new()));
+    assert!(by_call.iter().all(|hash| own.contains(hash)), "a call got what another wrote");
+    let outside = place.count() - by_call.len();
+    println!("{rounds} writes by a call, {outside} changes from outside among them");
+    assert!(outside > 0);
+}
+
+/// `cargo test --release -p foreshore-integrity -- --ignored --nocapture what_a_call_pays`
+#[test]
+#[ignore = "a measurement"]
+fn what_a_call_pays_for_its_name() {
+    let place = baselined(&[]);
+    let watch = place.watch();
+    let (_, author) = call(1);
+    let count = 2_000_u32;
+    let text = "x".repeat(1_000);
+    let each = |run: &dyn Fn(u32)| {
+        let started = std::time::Instant::now();
+        (0..count).for_each(run);
+        started.elapsed() / count
+    };
+    let announced = each(&|number| {
+        let (writing, file) = open_for_writing(&place, &author, &format!("a{number}"), true);
+        write(&writing, &file, 0, &text);
+        writing.close().expect("recorded");
+    });
+    drop(watch);
+    let bare = each(&|number| place.write(&format!("b{number}"), &text));
+    println!("a small file written by a call: {announced:?}, of which the file system {bare:?}");
+}

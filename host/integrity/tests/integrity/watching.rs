@@ -44,10 +44,11 @@ fn what_changed_while_nobody_watched_is_found_at_the_start() {
 }
 
 #[test]
-fn more_events_than_the_kernel_keeps_lose_no_change() {
+fn a_flood_of_changes_loses_none() {
     let place = Place::new();
     let watch = place.watch();
-    // Four events each: more than the 16,384 that the kernel keeps for whoever does not listen.
+    // Four events each: more than the 16,384 that the kernel keeps for whoever does not listen;
+    // this one does, so they may or may not be lost.
     let count = 6_000;
     for number in 0..count {
         fs::write(place.path(&number.to_string()), "x").expect("writes");
