@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 use foreshore_domain::blob::BlobDigest;
 use foreshore_domain::integrity::{Author, EntryKind, EntryPath, EntryState};
 
+use crate::batch::Batch;
 use crate::error::ChangeError;
-use crate::judge::{Batch, Turn, WatchedRoot};
+use crate::judge::{Turn, WatchedRoot};
 use crate::look::{Look, hash_of};
 
 pub(crate) struct Held(Mutex<Draft>);

@@ -264,6 +264,7 @@ impl Watches {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
     use std::sync::Arc;
     use std::time::Instant;
 
@@ -281,10 +282,13 @@ mod tests {
         let mut watches = Watches::new(&watched).expect("watches");
         let queue = std::fs::read_to_string("/proc/sys/fs/inotify/max_queued_events");
         let kept: usize = queue.expect("reads").trim().parse().expect("a number");
-        let path = |number: usize| directory.path().join(format!("{:x}", number % 2));
+        let path = |number: usize| directory.path().join(format!("{}", number % 2));
+        std::fs::write(path(0), "x").expect("writes");
+        std::fs::write(path(1), "x").expect("writes");
         for number in 0..kept + 100 {
             // Two names by turns: the kernel makes one of two equal events in a row.
-            std::fs::write(path(number), "x").expect("writes");
+            let mode = std::fs::Permissions::from_mode(0o600);
+            std::fs::set_permissions(path(number), mode).expect("sets");
         }
         std::fs::create_dir(directory.path().join("late")).expect("makes");
         let heard_all = Instant::now() + Duration::from_secs(20);

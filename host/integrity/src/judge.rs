@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 
 use foreshore_domain::integrity::{Author, Change, ChangeKind, EntryPath, EntryState, RootName};
 
+use crate::batch::Batch;
 use crate::error::{ChangeError, OpenError};
-use crate::held::{Held, Written};
+use crate::held::Held;
 use crate::ledger::{Ledger, LedgerError};
 use crate::look::{Look, look, look_at_directory};
 use crate::names::Names;
@@ -49,35 +50,6 @@ pub(crate) struct Turn {
     pub(crate) held: HashMap<EntryPath, Arc<Held>>,
     pub(crate) responses: Responses,
     pub(crate) names: Names,
-}
-
-/// Changes that are found and not recorded yet.
-#[derive(Default)]
-pub(crate) struct Batch {
-    pub(crate) changes: Vec<Change>,
-    known: HashMap<EntryPath, Option<EntryState>>,
-    touched: Vec<(EntryPath, EntryState)>,
-    /// What calls wrote that is among the changes.
-    pub(crate) settled: Vec<(Arc<Held>, Vec<Written>)>,
-}
-
-impl Drop for Batch {
-    /// What was not recorded stays its author's, until it is.
-    fn drop(&mut self) {
-        for (held, written) in self.settled.drain(..) {
-            held.lock().left.splice(0..0, written);
-        }
-    }
-}
-
-impl Batch {
-    pub(crate) fn push(&mut self, change: Change) {
-        if let ChangeKind::Renamed { from } = &change.kind {
-            self.known.insert(from.clone(), None);
-        }
-        self.known.insert(change.path.clone(), change.after.clone());
-        self.changes.push(change);
-    }
 }
 
 /// Whether to put off what a moment may settle.
@@ -359,29 +331,6 @@ impl WatchedRoot {
         let responses = self.respond(turn, &changes);
         changes.extend(responses);
         Ok(changes)
-    }
-
-    /// Records a batch, and nothing more.
-    pub(crate) fn record(&self, mut batch: Batch) -> Result<Vec<Change>, LedgerError> {
-        if !batch.touched.is_empty() {
-            self.ledger.touched(self.name(), &batch.touched)?;
-        }
-        if !batch.changes.is_empty() {
-            self.ledger.record(&batch.changes)?;
-        }
-        batch.settled.clear();
-        Ok(std::mem::take(&mut batch.changes))
-    }
-
-    pub(crate) fn known(
-        &self,
-        batch: &Batch,
-        path: &EntryPath,
-    ) -> Result<Option<EntryState>, LedgerError> {
-        match batch.known.get(path) {
-            Some(known) => Ok(known.clone()),
-            None => self.ledger.known(self.name(), path),
-        }
     }
 
     /// Keeps the bytes of what was seen, so that it can be put back.

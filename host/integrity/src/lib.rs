@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 mod announce;
+mod batch;
 mod difference;
 mod error;
 mod held;
@@ -32,9 +33,9 @@ mod suspects;
 mod testing;
 mod undo;
 mod watch;
+mod writing;
 mod xattrs;
 
-pub use announce::Writing;
 pub use difference::{Difference, DifferenceLimits, difference};
 pub use error::{ChangeError, OpenError, PutError, ScanError, UndoError};
 pub use judge::WatchedRoot;
@@ -45,3 +46,4 @@ pub use root::{LookLimits, RootConfig};
 pub use scan::{Depth, ScanReport};
 pub use undo::{Conflict, ConflictReason, PlanOutcome, Resumed, Step, UndoPlan, resume, undo};
 pub use watch::{Watch, WatchConfig, WatchState};
+pub use writing::Writing;

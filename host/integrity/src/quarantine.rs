@@ -13,8 +13,9 @@ use cap_fs_ext::{FollowSymlinks, OpenOptionsFollowExt};
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt, Permissions, PermissionsExt};
 use foreshore_domain::integrity::{Author, Change, ChangeKind, EntryPath, EntryState, HostAct};
 
+use crate::batch::Batch;
 use crate::error::PutError;
-use crate::judge::{Batch, WatchedRoot};
+use crate::judge::WatchedRoot;
 use crate::look::hash_of;
 use crate::place::sync;
 use crate::respond::Report;

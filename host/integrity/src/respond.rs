@@ -11,8 +11,9 @@ use foreshore_domain::integrity::{
     Author, Change, ChangeKind, EntryPath, EntryState, HostAct, RootName, RootPolicy,
 };
 
+use crate::batch::Batch;
 use crate::error::PutError;
-use crate::judge::{Batch, PAGE, Turn, WatchedRoot};
+use crate::judge::{PAGE, Turn, WatchedRoot};
 use crate::ledger::LedgerError;
 use crate::scan::ScanReport;
 use crate::watch::WatchState;

@@ -30,6 +30,9 @@ pub struct RootConfig {
     pub path: PathBuf,
     /// What is done about changes from outside.
     pub policy: RootPolicy,
+    /// If there are any: these alone are looked at, with what is below them and the directories
+    /// that lead to them.
+    pub only: Vec<EntryPath>,
     /// Globs of paths, relative to the root, that are not looked at, nor what is below them.
     /// `*` does not cross a `/`; `**` does.
     pub ignore: Vec<String>,
@@ -50,6 +53,7 @@ impl RootConfig {
             name,
             path: path.into(),
             policy: RootPolicy::Record,
+            only: Vec::new(),
             ignore: Vec::new(),
             entries_max: 200_000,
             look: LookLimits::default(),
@@ -173,6 +177,10 @@ impl Root {
 
     /// Whether a path is looked at.
     pub(crate) fn covers(&self, path: &EntryPath) -> bool {
+        let near = |only: &EntryPath| path == only || path.is_below(only) || only.is_below(path);
+        if !self.config.only.is_empty() && !path.is_root() && !self.config.only.iter().any(near) {
+            return false;
+        }
         if self.ignored.is_empty() {
             return true;
         }

@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 
 use foreshore_domain::integrity::{Author, EntryPath};
 
+use crate::batch::Batch;
 use crate::inotify::{Unwatched, Watches};
-use crate::judge::{Batch, WatchedRoot};
+use crate::judge::WatchedRoot;
 use crate::respond::Report;
 use crate::scan::Depth;
 use crate::suspects::Wake;
@@ -21,6 +22,8 @@ use crate::suspects::Wake;
 const LISTEN: Duration = Duration::from_millis(50);
 /// Between two looks whether the root is still where it was.
 const IN_PLACE: Duration = Duration::from_millis(500);
+/// Until the kernel is asked again for events that it did not give.
+const ASK_AGAIN: Duration = Duration::from_secs(60);
 /// Until a failed scan is tried again.
 const AGAIN: Duration = Duration::from_secs(5);
 
@@ -178,6 +181,7 @@ fn set(watched: &WatchedRoot, shared: &Shared, state: WatchState) {
 /// Hears events until the watch is stopped.
 fn hear(watched: &WatchedRoot, shared: &Shared, mut watches: Option<Watches>) {
     let mut checked = Instant::now();
+    let mut asked = checked;
     while !watched.suspects.is_stopped() {
         let heard = match &mut watches {
             Some(watches) => watches.listen(watched, LISTEN),
@@ -193,6 +197,16 @@ fn hear(watched: &WatchedRoot, shared: &Shared, mut watches: Option<Watches>) {
             checked = Instant::now();
             if let Some(watches) = &watches {
                 set(watched, shared, WatchState::Watching { directories: watches.directories() });
+            }
+            if watches.is_none() && shared.by_events && asked.elapsed() >= ASK_AGAIN {
+                asked = checked;
+                let (again, state) = self::watches(watched, shared.config);
+                set(watched, shared, state);
+                if again.is_some() {
+                    // What happened until now was not heard.
+                    watched.suspects.want_scan();
+                }
+                watches = again;
             }
             if watched.root.is_in_place() { Ok(()) } else { Err(Unwatched::RootGone) }
         });

@@ -82,6 +82,28 @@ fn what_is_ignored_is_not_looked_at_nor_what_is_below_it() {
 }
 
 #[test]
+fn where_only_some_paths_are_named_nothing_else_is_looked_at() {
+    let place = Place::with(
+        |config| config.only = vec![entry("foreshore.toml"), entry("a/policy")],
+        |root| {
+            fs::create_dir_all(root.join("a/policy/deep")).expect("makes");
+            for path in ["foreshore.toml", "notes", "a/notes", "a/policy/deep/f"] {
+                fs::write(root.join(path), "x").expect("writes");
+            }
+        },
+    );
+    let watch = place.watch();
+    let known: Vec<String> =
+        place.ledger.lock().known.keys().map(|(_, path)| path.to_string()).collect();
+    assert_eq!(known, [".", "a", "a/policy", "a/policy/deep", "a/policy/deep/f", "foreshore.toml"]);
+    place.write("notes", "y");
+    place.write("foreshore.toml", "y");
+    place.wait_for("foreshore.toml", &ChangeKind::Modified);
+    drop(watch);
+    assert_eq!(place.count(), 1);
+}
+
+#[test]
 fn bounds_are_kept_and_said() {
     let place = Place::with(
         |config| {
