@@ -15,7 +15,7 @@ use foreshore_domain::id::CallId;
 use foreshore_domain::integrity::{Author, Change, EntryPath, EntryState, HostAct, RootName};
 
 use crate::batch::Batch;
-use crate::error::{ChangeError, PutError, UndoError};
+use crate::error::{PutError, UndoError};
 use crate::judge::{Patience, Turn, WatchedRoot};
 use crate::ledger::LedgerError;
 
@@ -146,20 +146,17 @@ impl<'a> Turns<'a> {
                 });
             }
         }
-        let changes = self.changes(plan, |step| step.before.as_ref())?;
-        self.close(plan, PlanOutcome::Undone, &changes)?;
-        Ok(changes)
+        // All of it is done, and the record is not: that is half-way too.
+        let closed = self.changes(plan, |step| step.before.as_ref()).and_then(|changes| {
+            self.close(plan, PlanOutcome::Undone, &changes)?;
+            Ok(changes)
+        });
+        closed.map_err(|error| UndoError::Interrupted(as_put_error(error)))
     }
 
     fn take_back(&self, plan: &UndoPlan, touched: &[&Step]) -> Result<(), PutError> {
-        let failed = |error: UndoError| match error {
-            UndoError::Change(error) => PutError::Change(error),
-            error => {
-                PutError::Change(ChangeError::Ledger(LedgerError { message: error.to_string() }))
-            }
-        };
         for step in touched.iter().rev() {
-            let root = self.root(&step.root).map_err(failed)?;
+            let root = self.root(&step.root).map_err(as_put_error)?;
             let there = root.look_at(&step.path)?;
             if !same(step.after.as_ref(), there.as_ref().map(|look| &look.state)) {
                 root.place_as(&plan.call_id.to_string(), &step.path, step.after.as_ref())?;
@@ -169,8 +166,9 @@ impl<'a> Turns<'a> {
             call_id: plan.call_id,
             steps: touched.iter().map(|step| (*step).clone()).collect(),
         };
-        let changes = self.changes(&taken_back, |step| step.after.as_ref()).map_err(failed)?;
-        self.close(plan, PlanOutcome::RolledBack, &changes).map_err(failed)
+        let changes =
+            self.changes(&taken_back, |step| step.after.as_ref()).map_err(as_put_error)?;
+        self.close(plan, PlanOutcome::RolledBack, &changes).map_err(as_put_error)
     }
 
     /// What the host changed, against what is known. What somebody did since is found next.
@@ -220,6 +218,13 @@ impl<'a> Turns<'a> {
             }
         }
         Ok(())
+    }
+}
+
+fn as_put_error(error: UndoError) -> PutError {
+    match error {
+        UndoError::Change(error) => PutError::Change(error),
+        error => LedgerError { message: error.to_string() }.into(),
     }
 }
 

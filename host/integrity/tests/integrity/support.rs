@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -23,11 +23,19 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 type Key = (RootName, EntryPath);
 
-#[derive(Default)]
 pub(crate) struct Memory {
     pub(crate) all: Mutex<All>,
     /// Every method fails while it is set.
     pub(crate) broken: AtomicBool,
+    /// One method fails after so many that do not.
+    pub(crate) fails_once_after: AtomicUsize,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        let (all, broken) = (Mutex::default(), AtomicBool::new(false));
+        Self { all, broken, fails_once_after: AtomicUsize::new(usize::MAX) }
+    }
 }
 
 #[derive(Default)]
@@ -47,7 +55,9 @@ impl Memory {
     }
 
     fn open(&self) -> Result<MutexGuard<'_, All>, LedgerError> {
-        if self.broken.load(Ordering::Acquire) {
+        let left = self.fails_once_after.load(Ordering::Acquire);
+        self.fails_once_after.store(left.wrapping_sub(1), Ordering::Release);
+        if self.broken.load(Ordering::Acquire) || left == 0 {
             return Err(LedgerError { message: "broken".to_owned() });
         }
         Ok(self.lock())

@@ -294,6 +294,55 @@ fn a_ledger_that_fails_stops_an_undo_before_anything_is_changed() {
     assert_eq!(place.read("g"), "changed");
 }
 
+#[test]
+fn whatever_the_ledger_fails_at_an_undo_is_whole_or_nothing() {
+    let mut outcomes = [0, 0, 0];
+    for number in 0.. {
+        let place = Place::with(|_| {}, tree);
+        place.scan(Depth::Full);
+        let before = snapshot(&place.path(""));
+        let call = call(1);
+        for step in [
+            write("g", "changed"),
+            Act::CreateDirectory { path: "new" },
+            Act::Rename { from: "d", to: "new/d" },
+            Act::Remove { path: "l" },
+        ] {
+            act(&place, &call.1, &step);
+        }
+        let after = snapshot(&place.path(""));
+        let changes = changes_of(&place, &call.1);
+        place.ledger.fails_once_after.store(number, Ordering::Release);
+        let undone = undo(&roots(&place), call.0, &changes);
+        let left = place.ledger.fails_once_after.swap(usize::MAX, Ordering::AcqRel);
+        let now = snapshot(&place.path(""));
+        match undone {
+            Ok(_) => assert_eq!(now, before, "{number}"),
+            Err(UndoError::Interrupted(_)) => {
+                outcomes[0] += 1;
+                let resumed = resume(&roots(&place)).expect("plans");
+                assert!(matches!(resumed[..], [(_, Ok(PlanOutcome::Undone))]), "{resumed:?}");
+                assert_eq!(snapshot(&place.path("")), before, "{number}");
+            }
+            Err(UndoError::RolledBack(_)) => {
+                outcomes[1] += 1;
+                assert_eq!(now, after, "{number}");
+            }
+            Err(_) => {
+                outcomes[2] += 1;
+                assert_eq!(now, after, "{number}");
+            }
+        }
+        assert!(place.ledger.lock().plans.is_empty(), "{number}");
+        assert_eq!(place.scan(Depth::Full).suspects, 0, "{number}");
+        if left < usize::MAX / 2 {
+            println!("{number} failures: {outcomes:?} interrupted, rolled back, not begun");
+            assert!(outcomes.iter().all(|count| *count > 0));
+            return;
+        }
+    }
+}
+
 fn any_path() -> impl Strategy<Value = &'static str> {
     prop::sample::select(vec!["g", "l", "d", "d/e", "d/e/f", "n", "n/m", "d/x", "d/e/y"])
 }
