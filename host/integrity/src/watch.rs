@@ -1,6 +1,10 @@
 //! Watches a root: one thread hears the kernel's events, one looks at what they name, and one
 //! scans the whole root at the start, at an interval, and when events were lost.
 //!
+//! Three things make no event, and are found by the next full scan: a write under a name that a
+//! file has outside of the root, a write through a mapping until it is closed, and what another
+//! machine does to a file system of the network.
+//!
 //! The invariant: events only say where to look. Without them everything is found by scans,
 //! later; and whoever asks is told that it is so.
 

@@ -292,5 +292,7 @@ fn what_a_call_pays_for_its_name() {
     });
     drop(watch);
     let bare = each(&|number| place.write(&format!("b{number}"), &text));
-    println!("a small file written by a call: {announced:?}, of which the file system {bare:?}");
+    println!(
+        "a new file of 1 kB: {announced:?} by a call, {bare:?} by a program that is not watched"
+    );
 }
