@@ -13,7 +13,7 @@ use foreshore_domain::memory::{
     Embedding, Importance, JsonText, Key, MemoryDeleted, MemoryError, MemoryPut, MemoryRelated,
     Namespace, Origin, Relation, Tags, Ttl, ValueRef,
 };
-use foreshore_store::memory::{Found, Keys, Paths, Query, Usage, Version};
+use foreshore_store::memory::{Found, Keys, Paths, Query, Related, Usage, Version};
 use foreshore_store::{AppendError, Commit, Condition, Journal, ReadError, Receipt};
 use tokio_util::sync::CancellationToken;
 
@@ -342,7 +342,7 @@ impl Memory {
         namespace: &Namespace,
         key: &Key,
         limit: usize,
-    ) -> Result<Vec<Relation>, MemoryFault> {
+    ) -> Result<Vec<Related>, MemoryFault> {
         let reader = self.journal.memory(tenant, clock::now_unix_ms())?;
         Ok(reader.neighbours(namespace.as_str(), key.as_str(), limit.min(PAGE_MAX))?)
     }

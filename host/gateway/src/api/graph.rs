@@ -54,7 +54,7 @@ fn neighbours(peer: &Peer, head: &Parts, name: &str) -> Answer {
     let (namespace, key) = (namespace(name)?, key(query.required("key")?)?);
     let limit = query.limit(100, PAGE_MAX)?;
     let found = memory(peer).neighbours(&Tenant::DEFAULT, &namespace, &key, limit)?;
-    let relations = found.iter().map(RelationSchema::from).collect();
+    let relations = found.iter().map(RelatedSchema::from).collect();
     Ok(json(wire::json(&RelationsSchema { relations }, 1 << 10)))
 }
 

@@ -1,6 +1,6 @@
 //! Records, hits and relations of memory.
 
-use foreshore_control::store::memory::{Hit, Method, Usage, Version};
+use foreshore_control::store::memory::{Hit, Method, Related, Usage, Version};
 use foreshore_domain::memory::{Relation, ValueRef};
 use serde_json::value::RawValue;
 
@@ -250,6 +250,28 @@ impl From<&Relation> for RelationSchema {
     }
 }
 
+/// A relation, and who said so.
+#[derive(serde::Serialize, utoipa::ToSchema)]
+#[schema(as = Related)]
+pub(crate) struct RelatedSchema {
+    #[serde(flatten)]
+    relation: RelationSchema,
+    /// Milliseconds since 1970.
+    related_at: u64,
+    /// `person`, `agent:NAME`, `tool:NAME`, `url:HOST`.
+    origin: String,
+}
+
+impl From<&Related> for RelatedSchema {
+    fn from(related: &Related) -> Self {
+        Self {
+            relation: (&related.relation).into(),
+            related_at: related.related_at_unix_ms,
+            origin: related.origin.to_string(),
+        }
+    }
+}
+
 /// Whether the graph changed.
 #[derive(serde::Serialize, utoipa::ToSchema)]
 #[schema(as = RelationChanged)]
@@ -262,7 +284,7 @@ pub(crate) struct RelationChangedSchema {
 #[derive(serde::Serialize, utoipa::ToSchema)]
 #[schema(as = Relations)]
 pub(crate) struct RelationsSchema {
-    pub(crate) relations: Vec<RelationSchema>,
+    pub(crate) relations: Vec<RelatedSchema>,
 }
 
 /// The shortest paths between two keys.

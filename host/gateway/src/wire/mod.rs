@@ -24,8 +24,8 @@ pub(crate) use journal::{EventSchema, EventsSchema};
 pub(crate) use memory::{
     EmbeddingSchema, MemoryFoundSchema, MemoryHitSchema, MemoryKeysSchema, MemoryNamespaceSchema,
     MemoryNamespacesSchema, MemoryPutSchema, MemoryQuerySchema, MemoryRecordSchema,
-    MemoryVersionsSchema, MemoryWrittenSchema, PathsSchema, RelationChangedSchema, RelationSchema,
-    RelationsSchema, method,
+    MemoryVersionsSchema, MemoryWrittenSchema, PathsSchema, RelatedSchema, RelationChangedSchema,
+    RelationSchema, RelationsSchema, method,
 };
 pub(crate) use problem::ProblemSchema;
 pub(crate) use tool::{ToolSchema, ToolsSchema};
