@@ -128,7 +128,7 @@ impl Control {
         recorder.host(EventKind::HostStarted).await?;
 
         let door = Arc::new(Door::new(Egress::new(config.egress)?, recorder.clone()));
-        let sandbox = Sandbox::new(&config.engine, door.clone())?;
+        let sandbox = Sandbox::new(&config.engine, door.clone(), None)?;
         let component_max_bytes = config.loader.component_max_bytes;
         let loader = Loader::new(sandbox, config.loader)?;
         let directory = match &config.components_directory {
