@@ -16,6 +16,7 @@ use foreshore_domain::id::CallId;
 use foreshore_domain::limits::Limits;
 use foreshore_domain::outcome::{CallFailure, Outcome};
 use foreshore_domain::policy::Policies;
+use foreshore_integrity::RootConfig;
 use foreshore_runtime::{
     Component, EngineConfig, InspectError, LoadFailure, Loader, LoaderConfig, Sandbox, Source,
 };
@@ -32,6 +33,7 @@ use crate::effects::Door;
 use crate::egress::{Egress, EgressConfig};
 use crate::error::{PutError, RemoveError, StartError};
 use crate::events::{EventFilter, Page};
+use crate::integrity::Integrity;
 use crate::invoke::{Invocation, Invoker, failure};
 use crate::memory::Memory;
 use crate::record::Recorder;
@@ -60,6 +62,8 @@ pub struct ControlConfig {
     pub egress: EgressConfig,
     /// Take up what changes in the components directory.
     pub watch: bool,
+    /// Directories whose files are watched for changes.
+    pub roots: Vec<RootConfig>,
 }
 
 impl ControlConfig {
@@ -76,6 +80,7 @@ impl ControlConfig {
             concurrency: ConcurrencyConfig::default(),
             egress: EgressConfig::default(),
             watch: false,
+            roots: Vec::new(),
         }
     }
 }
@@ -108,6 +113,7 @@ pub struct Control {
     components: Arc<Components>,
     journal: Journal,
     memory: Memory,
+    integrity: Arc<Integrity>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -157,10 +163,23 @@ impl Control {
             tasks.spawn(watch.run(Arc::clone(&components), stop.clone()));
         }
         let memory = Memory::new(journal.clone());
+        let integrity = Arc::new(Integrity::open(journal.clone(), config.roots)?);
+        let watching = Arc::clone(&integrity);
+        tasks.spawn_blocking(move || watching.watch());
+        tasks.spawn(Arc::clone(&integrity).keep_bounds(stop.clone()));
         tasks.spawn(memory.clone().sweep(stop.clone()));
         let admission = Admission::new(config.concurrency, tasks.clone());
         let invoker = Invoker { door, recorder, tasks: tasks.clone() };
-        Ok(Arc::new(Self { admission, invoker, components, journal, memory, tasks, stop }))
+        Ok(Arc::new(Self {
+            admission,
+            invoker,
+            components,
+            journal,
+            memory,
+            integrity,
+            tasks,
+            stop,
+        }))
     }
 
     /// Lets a call in, now or within `queue_wait_max`. To be asked before any work is done for
@@ -245,7 +264,9 @@ impl Control {
             return Err(PutError::ShuttingDown);
         }
         let _token = self.tasks.token();
-        self.components.put(bytes, name).await
+        let reference = self.components.put(bytes, name).await?;
+        self.approve_own(std::slice::from_ref(&reference)).await;
+        Ok(reference)
     }
 
     /// Removes a component from the components directory, in one version or in all. Calls that
@@ -263,7 +284,18 @@ impl Control {
             return Err(RemoveError::ShuttingDown);
         }
         let _token = self.tasks.token();
-        self.components.remove(name, version).await
+        let removed = self.components.remove(name, version).await?;
+        self.approve_own(&removed).await;
+        Ok(removed)
+    }
+
+    /// What the host did to its own components directory is good, where that is watched.
+    async fn approve_own(&self, references: &[ComponentRef]) {
+        let files: Vec<PathBuf> =
+            references.iter().filter_map(|reference| self.components.path_of(reference)).collect();
+        let integrity = Arc::clone(&self.integrity);
+        let approve = move || files.iter().for_each(|file| integrity.approve_own(file));
+        let _ = tokio::task::spawn_blocking(approve).await;
     }
 
     /// Loads a component without serving it: says whether this host would, and if not, why.
@@ -295,6 +327,11 @@ impl Control {
     /// Memory, for people; guests reach it through the door.
     pub fn memory(&self) -> &Memory {
         &self.memory
+    }
+
+    /// The watched directories. Its methods block.
+    pub fn integrity(&self) -> &Arc<Integrity> {
+        &self.integrity
     }
 
     /// At most `max` events after number `after` that a filter wants.
@@ -350,6 +387,8 @@ impl Control {
             Ok(()) => Drained::Completely,
             Err(_) => Drained::Partly { running: self.admission.running() },
         };
+        let integrity = Arc::clone(&self.integrity);
+        let _ = tokio::task::spawn_blocking(move || integrity.stop()).await;
         if let Err(error) = self.invoker.recorder.host(EventKind::HostStopped).await {
             tracing::warn!(%error, "the end of the host was not recorded");
         }

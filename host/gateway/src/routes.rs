@@ -20,6 +20,14 @@ pub(crate) enum Route {
     Search,
     Relations,
     Paths,
+    FileRoots,
+    FileChanges,
+    FileVersions,
+    FileDiff,
+    FileRestore,
+    FileApprove,
+    FileUndo,
+    FileScan,
     Events,
     Audit,
     Limits,
@@ -29,7 +37,7 @@ pub(crate) enum Route {
 }
 
 /// A path, what it is, and the methods it takes as `Allow` lists them. `GET` brings `HEAD`.
-pub(crate) const ROUTES: [(&str, Route, &str); 18] = [
+pub(crate) const ROUTES: [(&str, Route, &str); 26] = [
     ("/v1/tools", Route::Tools, "GET, HEAD"),
     ("/v1/tools/{tool}", Route::Tool, "GET, HEAD"),
     ("/v1/tools/{tool}/call", Route::Call, "POST"),
@@ -42,6 +50,14 @@ pub(crate) const ROUTES: [(&str, Route, &str); 18] = [
     ("/v1/memory/{namespace}/search", Route::Search, "POST"),
     ("/v1/graph/{namespace}/relations", Route::Relations, "GET, HEAD, POST, DELETE"),
     ("/v1/graph/{namespace}/paths", Route::Paths, "GET, HEAD"),
+    ("/v1/files/roots", Route::FileRoots, "GET, HEAD"),
+    ("/v1/files/changes", Route::FileChanges, "GET, HEAD"),
+    ("/v1/files/versions", Route::FileVersions, "GET, HEAD"),
+    ("/v1/files/diff", Route::FileDiff, "GET, HEAD"),
+    ("/v1/files/restore", Route::FileRestore, "POST"),
+    ("/v1/files/approve", Route::FileApprove, "POST"),
+    ("/v1/files/undo", Route::FileUndo, "POST"),
+    ("/v1/files/scan", Route::FileScan, "POST"),
     ("/v1/events", Route::Events, "GET, HEAD"),
     ("/v1/audit", Route::Audit, "GET, HEAD"),
     ("/v1/limits", Route::Limits, "GET, HEAD"),

@@ -84,6 +84,11 @@ impl PolicyTable {
             .or_insert_with(|| ComponentPolicy { grant: Arc::default(), limits })
     }
 
+    /// Each component that a policy was written for.
+    pub(crate) fn components(&self) -> impl Iterator<Item = (&str, &ComponentPolicy)> {
+        self.by_name.iter().map(|(name, policy)| (name.as_str(), policy))
+    }
+
     /// The limits of each component that a policy was written for.
     pub(crate) fn limits(&self) -> impl Iterator<Item = (&str, &Limits)> {
         self.by_name.iter().map(|(name, policy)| (name.as_str(), &policy.limits))

@@ -17,6 +17,8 @@ use foreshore_domain::limits::LimitsPatch;
 use foreshore_gateway::EdgeLimits;
 use serde::{Deserialize, Deserializer};
 
+use super::files::FilesSection;
+
 /// The whole of the configuration.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -33,6 +35,8 @@ pub(crate) struct Sections {
     pub(crate) limits: LimitsPatch,
     /// What each component may touch, by name or by `name@version`.
     pub(crate) components: BTreeMap<String, ComponentSection>,
+    /// Directories whose files are watched for changes.
+    pub(crate) files: FilesSection,
     pub(crate) log: LogSection,
 }
 
