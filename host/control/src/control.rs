@@ -126,7 +126,9 @@ impl Control {
         let recorder = Recorder::new(journal.clone());
         recorder.host(EventKind::HostStarted).await?;
 
-        let door = Arc::new(Door::new(Egress::new(config.egress)?, recorder.clone()));
+        let memory = Memory::new(journal.clone());
+        let egress = Egress::new(config.egress)?;
+        let door = Arc::new(Door::new(egress, recorder.clone(), memory.clone()));
         let sandbox = Sandbox::new(&config.engine, door.clone())?;
         let component_max_bytes = config.loader.component_max_bytes;
         let loader = Loader::new(sandbox, config.loader)?;
@@ -155,7 +157,6 @@ impl Control {
         if let Some(watch) = watch {
             tasks.spawn(watch.run(Arc::clone(&components), stop.clone()));
         }
-        let memory = Memory::new(journal.clone());
         tasks.spawn(memory.clone().sweep(stop.clone()));
         let admission = Admission::new(config.concurrency, tasks.clone());
         let invoker = Invoker { door, recorder, tasks: tasks.clone() };
