@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::harness::http;
 use crate::harness::server::Server;
 
 /// Two components of the same bytes, each with a bucket, and namespaces that one of them shares.
@@ -142,4 +143,57 @@ fn an_answer_larger_than_one_host_call_may_copy_is_not_given() {
     let refused = seen(&server, "bob.get", get);
     let error = refused["error"].as_str().unwrap_or_default();
     assert!(error.contains("Exhausted") && error.contains("Bytes"), "{refused}");
+}
+
+#[test]
+fn the_shipped_tool_remembers_recalls_relates_and_forgets() {
+    let server = Server::start(
+        "[components.memory.memory]\nnamespaces = [{ name = \"notes\", access = \"read-write\" }]\n",
+        &[],
+    );
+    let entry =
+        json!({"key": "reef/deadline", "value": "The survey is due in May.", "tags": ["reef"]});
+    let written = seen(&server, "memory.remember", entry);
+    assert_eq!(written, json!({"namespace": "notes", "key": "reef/deadline", "version": 1}));
+    let found = seen(&server, "memory.recall", json!({"query": "survey due"}));
+    assert_eq!(found["method"], "lexical", "{found}");
+    let hit = &found["entries"][0];
+    assert_eq!((&hit["key"], &hit["origin"]), (&json!("reef/deadline"), &json!("tool:memory")));
+    assert!(hit["snippet"].as_str().is_some_and(|text| text.contains("survey")), "{hit}");
+    let whole = seen(&server, "memory.recall", json!({"key": "reef/deadline"}));
+    assert_eq!(whole["entries"][0]["value"], "The survey is due in May.", "{whole}");
+    for (subject, object) in [("reef/deadline", "person/ada"), ("person/ada", "team/coast")] {
+        let relation = json!({"subject": subject, "predicate": "concerns", "object": object});
+        server.call("memory.relate", &relation).json();
+    }
+    let near = seen(&server, "memory.related", json!({"key": "person/ada"}));
+    assert_eq!(near["relations"].as_array().map(Vec::len), Some(2), "{near}");
+    let way = json!({"key": "reef/deadline", "to": "team/coast"});
+    let paths = seen(&server, "memory.related", way);
+    assert_eq!(paths["paths"][0].as_array().map(Vec::len), Some(2), "{paths}");
+    let stale = json!({"key": "reef/deadline", "value": 0, "expected_version": 7});
+    let answer = server.call("memory.remember", &stale);
+    let body = answer.json();
+    assert_eq!((answer.status, &body["pointer"]), (422, &json!("/expected_version")), "{body}");
+    let forgotten = seen(&server, "memory.forget", json!({"key": "reef/deadline"}));
+    assert_eq!(forgotten, json!({"was_there": true}));
+    let gone = seen(&server, "memory.recall", json!({"key": "reef/deadline"}));
+    assert_eq!(gone["entries"], json!([]), "{gone}");
+    let body = server.call("memory.recall", &json!({"key": "a", "namespace": "other"})).json();
+    assert_eq!(body["code"], "memory_not_granted", "{body}");
+    let tool =
+        http::send(server.address, "GET", "/v1/tools/memory.forget", &[], b"").expect("answers");
+    assert_eq!(tool.status, 200, "{tool:?}");
+}
+
+#[test]
+fn without_its_grant_the_shipped_tool_is_refused_with_the_line_that_grants_it() {
+    let server = Server::start("", &[]);
+    let answer = server.call("memory.recall", &json!({"key": "a"}));
+    let body = answer.json();
+    assert_eq!((answer.status, &body["code"]), (403, &json!("import_not_granted")), "{body}");
+    assert_eq!(
+        body["grant"],
+        "[components.memory.memory] namespaces = [{ name = \"notes\", access = \"read-write\" }]"
+    );
 }
