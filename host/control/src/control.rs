@@ -133,7 +133,9 @@ impl Control {
         let recorder = Recorder::new(journal.clone());
         recorder.host(EventKind::HostStarted).await?;
 
-        let door = Arc::new(Door::new(Egress::new(config.egress)?, recorder.clone()));
+        let memory = Memory::new(journal.clone());
+        let egress = Egress::new(config.egress)?;
+        let door = Arc::new(Door::new(egress, recorder.clone(), memory.clone()));
         let sandbox = Sandbox::new(&config.engine, door.clone())?;
         let component_max_bytes = config.loader.component_max_bytes;
         let loader = Loader::new(sandbox, config.loader)?;
@@ -162,7 +164,6 @@ impl Control {
         if let Some(watch) = watch {
             tasks.spawn(watch.run(Arc::clone(&components), stop.clone()));
         }
-        let memory = Memory::new(journal.clone());
         let integrity = Arc::new(Integrity::open(journal.clone(), config.roots)?);
         let watching = Arc::clone(&integrity);
         tasks.spawn_blocking(move || watching.watch());

@@ -7,12 +7,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use foreshore_domain::component::{ComponentRef, check_name};
-use foreshore_domain::grant::{Access, Clock, Grant, HttpGrant, Mount};
+use foreshore_domain::grant::{
+    Access, Clock, Grant, HttpGrant, MemoryGrant, Mount, NamespaceGrant,
+};
 use foreshore_domain::limits::{LimitError, Limits, LimitsPatch};
 use foreshore_domain::policy::{ComponentPolicy, Policies};
 
 use super::ConfigError;
-use super::sections::{AccessWord, ClockWord, ComponentSection, MountSection, Sections};
+use super::sections::{
+    AccessWord, ClockWord, ComponentSection, MountSection, NamespaceSection, Sections,
+};
 use super::tree::Node;
 
 /// The policies of all components, before they are handed to the host: a command that runs one
@@ -113,6 +117,10 @@ fn policy(
             networks: http.networks.iter().map(|network| network.0).collect(),
         }),
         config: section.config.clone(),
+        memory: section.memory.as_ref().map(|memory| MemoryGrant {
+            namespaces: memory.namespaces.iter().map(namespace).collect(),
+        }),
+        keyvalue: section.keyvalue,
         env: section.env.clone(),
         clock: match section.clock {
             ClockWord::Coarse => Clock::Coarse,
@@ -153,12 +161,20 @@ fn mount(section: &MountSection) -> Mount {
     Mount {
         host: section.host.clone(),
         guest: section.guest.0.clone(),
-        access: match section.access {
-            AccessWord::ReadOnly => Access::ReadOnly,
-            AccessWord::ReadWrite => Access::ReadWrite,
-        },
+        access: access(section.access),
         bytes_max: section.bytes_max.unwrap_or(Mount::DEFAULT_BYTES_MAX),
         entries_max: section.entries_max.unwrap_or(Mount::DEFAULT_ENTRIES_MAX),
+    }
+}
+
+fn namespace(section: &NamespaceSection) -> NamespaceGrant {
+    NamespaceGrant { pattern: section.name.0.clone(), access: access(section.access) }
+}
+
+fn access(word: AccessWord) -> Access {
+    match word {
+        AccessWord::ReadOnly => Access::ReadOnly,
+        AccessWord::ReadWrite => Access::ReadWrite,
     }
 }
 

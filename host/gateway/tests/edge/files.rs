@@ -71,7 +71,7 @@ async fn a_change_from_outside_is_listed_compared_restored_and_approved() {
     let roots = host.get("/v1/files/roots").await.json();
     assert_eq!(roots["roots"][0]["unapproved"], json!([]));
     let scanned = host.request(&post("/v1/files/scan", &json!({"root": "notes"}))).await.json();
-    assert_eq!((&scanned["entries"], &scanned["differed"]), (&json!(2), &json!(0)), "{scanned}");
+    assert_eq!((&scanned["entries"], &scanned["differed"]), (&json!(1), &json!(0)), "{scanned}");
 }
 
 #[tokio::test]
