@@ -14,6 +14,7 @@ mod egress;
 mod files;
 mod harness;
 mod lifecycle;
+mod memory;
 mod sandbox;
 mod shipped;
 mod swap;
