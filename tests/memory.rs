@@ -1,199 +1,143 @@
-//! Memory and buckets, as guests reach them: who reaches what, and what stays with it.
+//! Memory through the command line and the server: what was acknowledged is there, whoever is
+//! asked and however the server ended.
 
 use serde_json::{Value, json};
 
 use crate::harness::http;
 use crate::harness::server::Server;
+use crate::harness::{Ran, foreshore_in};
 
-/// Two components of the same bytes, each with a bucket, and namespaces that one of them shares.
-const TWO: &str = r#"
-[components.ada]
-keyvalue = true
-[components.ada.memory]
-namespaces = [{ name = "notes", access = "read-write" }, { name = "*", access = "read-only" }]
-
-[components.bob]
-keyvalue = true
-[components.bob.memory]
-namespaces = [{ name = "notes", access = "read-write" }]
-"#;
-
-fn two() -> Server {
-    Server::start(TWO, &[("rogue-memory", "ada"), ("rogue-memory", "bob")])
+/// Runs `foreshore memory …` on a data directory.
+fn memory(data: &std::path::Path, arguments: &[&str]) -> Ran {
+    let data = data.display().to_string();
+    let mut all = vec!["memory"];
+    all.extend_from_slice(arguments);
+    all.extend_from_slice(&["--data", &data]);
+    foreshore_in(std::path::Path::new("/"), &all)
 }
 
-fn seen(server: &Server, tool: &str, arguments: Value) -> Value {
-    let body = server.call(tool, &arguments).json();
-    assert_eq!(body["is_error"], false, "{tool} {arguments}: {body}");
-    body["structured"].clone()
+#[track_caller]
+fn ok(ran: Ran) -> String {
+    assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
+    ran.stdout
 }
 
-fn in_bucket(server: &Server, component: &str, steps: Value) -> Value {
-    seen(server, &format!("{component}.bucket"), json!({"name": "default", "steps": steps}))
-}
-
-#[test]
-fn a_bucket_keeps_bytes_counts_and_lists_and_another_component_sees_none_of_it() {
-    let server = two();
-    let stored = in_bucket(
-        &server,
-        "ada",
-        json!([
-            {"do": "get", "key": "k"},
-            {"do": "set", "key": "k", "value": [0, 255, 10]},
-            {"do": "get", "key": "k"},
-            {"do": "set", "key": "t", "value": "text"},
-            {"do": "increment", "key": "n", "delta": 2},
-            {"do": "increment", "key": "n", "delta": 40},
-            {"do": "increment", "key": "t"},
-            {"do": "keys"},
-            {"do": "delete", "key": "t"},
-            {"do": "exists", "key": "t"},
-        ]),
-    );
-    assert_eq!(stored[0], Value::Null, "{stored}");
-    assert_eq!(stored[2], json!([0, 255, 10]), "{stored}");
-    assert_eq!((&stored[4], &stored[5]), (&json!(2), &json!(42)), "{stored}");
-    assert!(stored[6]["error"].as_str().is_some_and(|e| e.contains("no number")), "{stored}");
-    assert_eq!(stored[7], json!({"keys": ["k", "n", "t"], "cursor": null}), "{stored}");
-    assert_eq!(stored[9], false, "{stored}");
-    let other = in_bucket(&server, "bob", json!([{"do": "keys"}, {"do": "get", "key": "k"}]));
-    assert_eq!(other, json!([{"keys": [], "cursor": null}, null]));
-    // Another call of the first finds it again.
-    assert_eq!(in_bucket(&server, "ada", json!([{"do": "get", "key": "n"}])), json!([b"42"]));
-    for name in ["kv.bob", "bob", "../bob", "DEFAULT"] {
-        let opened = seen(&server, "ada.bucket", json!({"name": name, "steps": []}));
-        assert!(opened["error"].as_str().is_some_and(|e| e.contains("NoSuchStore")), "{opened}");
-    }
-}
-
-#[test]
-fn no_name_reaches_the_bucket_of_another_or_a_namespace_that_only_looks_granted() {
-    let server = two();
-    in_bucket(&server, "bob", json!([{"do": "set", "key": "secret", "value": "bobs"}]));
-    // Ada may read every namespace: no bucket is one, not even her own.
-    for namespace in ["kv.bob", "kv.ada"] {
-        let arguments = json!({"namespace": namespace, "key": "secret"});
-        let body = server.call("ada.get", &arguments).json();
-        assert_eq!(body["denials"][0]["code"], "memory_not_granted", "{namespace}: {body}");
-        assert!(!body.to_string().contains("bobs"), "{body}");
-    }
-    for namespace in ["notes2", "note", "notes.", "notes-", "notes_"] {
-        let arguments = json!({"namespace": namespace, "key": "a", "value": 1});
-        let body = server.call("bob.put", &arguments).json();
-        assert_eq!(body["denials"][0]["code"], "memory_not_granted", "{namespace}: {body}");
-    }
-    for namespace in ["Notes", "notes ", " notes", "notes/", "n\u{43e}tes", "notes*", "*", ""] {
-        let arguments = json!({"namespace": namespace, "key": "a", "value": 1});
-        let body = server.call("bob.put", &arguments).json();
-        let seen = body["structured"]["error"].as_str().unwrap_or_default();
-        assert!(seen.contains("Invalid") && seen.contains("/namespace"), "{namespace}: {body}");
-    }
-    let body =
-        server.call("ada.put", &json!({"namespace": "other", "key": "a", "value": 1})).json();
-    assert_eq!(body["denials"][0]["code"], "memory_read_only", "{body}");
-}
-
-#[test]
-fn each_version_keeps_the_label_of_who_wrote_it() {
-    let server = two();
-    let put = |component: &str, value: &str| {
-        let arguments = json!({"namespace": "notes", "key": "plan", "value": value});
-        seen(&server, &format!("{component}.put"), arguments)
-    };
-    let get = |component: &str| {
-        let arguments = json!({"namespace": "notes", "key": "plan"});
-        seen(&server, &format!("{component}.get"), arguments)
-    };
-    assert_eq!(put("ada", "of ada"), 1);
-    assert_eq!(get("bob")["origin"], "tool:ada");
-    assert_eq!(put("bob", "of bob"), 2);
-    assert_eq!(get("ada"), json!({"value": "\"of bob\"", "version": 2, "origin": "tool:bob"}));
-    let stale = json!({"namespace": "notes", "key": "plan", "value": 3, "expected_version": 1});
-    let refused = seen(&server, "ada.put", stale);
-    let error = refused["error"].as_str().unwrap_or_default();
-    assert!(error.contains("/expected-version") && error.contains("version 2"), "{error}");
-}
-
-#[test]
-fn a_search_counts_for_what_it_costs_and_takes_no_more_than_a_hundred_hits() {
-    let server = Server::start(
-        &format!("{TWO}\n[components.ada.limits]\nhost_operations_max = 5_000\n"),
-        &[("rogue-memory", "ada")],
-    );
-    let arguments = json!({"namespace": "notes", "limit": 101});
-    let refused = seen(&server, "ada.search", arguments);
-    assert!(refused["error"].as_str().is_some_and(|e| e.contains("/limit")), "{refused}");
-    let some = seen(&server, "ada.search", json!({"namespace": "notes", "times": 5}));
-    assert_eq!(some["hits"], 0, "{some}");
-    let body = server.call("ada.search", &json!({"namespace": "notes", "times": 6})).json();
-    assert_eq!(body["code"], "host_operations_exhausted", "{body}");
-}
-
-#[test]
-fn an_answer_larger_than_one_host_call_may_copy_is_not_given() {
-    let server = Server::start(
-        &format!("{TWO}\n[components.bob.limits]\nhostcall_max_bytes = 1_000\n"),
-        &[("rogue-memory", "ada"), ("rogue-memory", "bob")],
-    );
-    let long = json!({"namespace": "notes", "key": "a", "value": "x".repeat(2_000)});
-    assert_eq!(seen(&server, "ada.put", long), 1);
-    let get = json!({"namespace": "notes", "key": "a"});
-    assert_eq!(seen(&server, "ada.get", get.clone())["version"], 1);
-    let refused = seen(&server, "bob.get", get);
-    let error = refused["error"].as_str().unwrap_or_default();
-    assert!(error.contains("Exhausted") && error.contains("Bytes"), "{refused}");
-}
-
-#[test]
-fn the_shipped_tool_remembers_recalls_relates_and_forgets() {
-    let server = Server::start(
-        "[components.memory.memory]\nnamespaces = [{ name = \"notes\", access = \"read-write\" }]\n",
-        &[],
-    );
-    let entry =
-        json!({"key": "reef/deadline", "value": "The survey is due in May.", "tags": ["reef"]});
-    let written = seen(&server, "memory.remember", entry);
-    assert_eq!(written, json!({"namespace": "notes", "key": "reef/deadline", "version": 1}));
-    let found = seen(&server, "memory.recall", json!({"query": "survey due"}));
-    assert_eq!(found["method"], "lexical", "{found}");
-    let hit = &found["entries"][0];
-    assert_eq!((&hit["key"], &hit["origin"]), (&json!("reef/deadline"), &json!("tool:memory")));
-    assert!(hit["snippet"].as_str().is_some_and(|text| text.contains("survey")), "{hit}");
-    let whole = seen(&server, "memory.recall", json!({"key": "reef/deadline"}));
-    assert_eq!(whole["entries"][0]["value"], "The survey is due in May.", "{whole}");
-    for (subject, object) in [("reef/deadline", "person/ada"), ("person/ada", "team/coast")] {
-        let relation = json!({"subject": subject, "predicate": "concerns", "object": object});
-        server.call("memory.relate", &relation).json();
-    }
-    let near = seen(&server, "memory.related", json!({"key": "person/ada"}));
-    assert_eq!(near["relations"].as_array().map(Vec::len), Some(2), "{near}");
-    let way = json!({"key": "reef/deadline", "to": "team/coast"});
-    let paths = seen(&server, "memory.related", way);
-    assert_eq!(paths["paths"][0].as_array().map(Vec::len), Some(2), "{paths}");
-    let stale = json!({"key": "reef/deadline", "value": 0, "expected_version": 7});
-    let answer = server.call("memory.remember", &stale);
-    let body = answer.json();
-    assert_eq!((answer.status, &body["pointer"]), (422, &json!("/expected_version")), "{body}");
-    let forgotten = seen(&server, "memory.forget", json!({"key": "reef/deadline"}));
-    assert_eq!(forgotten, json!({"was_there": true}));
-    let gone = seen(&server, "memory.recall", json!({"key": "reef/deadline"}));
-    assert_eq!(gone["entries"], json!([]), "{gone}");
-    let body = server.call("memory.recall", &json!({"key": "a", "namespace": "other"})).json();
-    assert_eq!(body["code"], "memory_not_granted", "{body}");
-    let tool =
-        http::send(server.address, "GET", "/v1/tools/memory.forget", &[], b"").expect("answers");
-    assert_eq!(tool.status, 200, "{tool:?}");
-}
-
-#[test]
-fn without_its_grant_the_shipped_tool_is_refused_with_the_line_that_grants_it() {
-    let server = Server::start("", &[]);
-    let answer = server.call("memory.recall", &json!({"key": "a"}));
-    let body = answer.json();
-    assert_eq!((answer.status, &body["code"]), (403, &json!("import_not_granted")), "{body}");
+/// The story of a few records, told the same way with and without a server.
+fn story(data: &std::path::Path) {
+    let run = |arguments: &[&str]| memory(data, arguments);
     assert_eq!(
-        body["grant"],
-        "[components.memory.memory] namespaces = [{ name = \"notes\", access = \"read-write\" }]"
+        ok(run(&["put", "notes", "a/b c", r#"{"liters":2}"#, "--tag", "food"])),
+        "version 1\n"
     );
+    assert_eq!(ok(run(&["put", "notes", "a/b c", "--text", "two liters of milk"])), "version 2\n");
+    let record = run(&["get", "notes", "a/b c", "--json"]).json();
+    assert_eq!((&record["value"], &record["version"]), (&json!("two liters of milk"), &json!(2)));
+    let first = run(&["get", "notes", "a/b c", "--version", "1", "--json"]).json();
+    assert_eq!((&first["value"], &first["tags"]), (&json!({"liters": 2}), &json!(["food"])));
+    assert!(ok(run(&["get", "notes", "a/b c"])).starts_with("two liters of milk\n"));
+
+    let missing = run(&["get", "notes", "nothing"]);
+    assert_eq!(missing.code, 3, "{}", missing.stderr);
+    assert!(missing.stderr.contains("no_such_record"), "{}", missing.stderr);
+    let conflict = run(&["put", "notes", "a/b c", "1", "--expected-version", "1"]);
+    assert_eq!(conflict.code, 4, "{}", conflict.stderr);
+    assert_eq!(run(&["put", "notes", "x", "{no json"]).code, 2);
+    assert_eq!(run(&["put", "no namespace", "x", "1"]).code, 3);
+
+    let found = run(&["search", "notes", "milk", "--json"]).json();
+    assert_eq!(found["method"], "lexical");
+    assert_eq!(found["hits"][0]["key"], "a/b c");
+    let said = ok(run(&["search", "notes", "milk"]));
+    assert!(said.contains("1 hit, lexical search"), "{said}");
+    ok(run(&["put", "notes", "b", "null"]));
+    assert_eq!(ok(run(&["list", "notes"])), "a/b c\nb\n");
+    assert_eq!(ok(run(&["list", "notes", "--prefix", "b"])), "b\n");
+    assert_eq!(ok(run(&["relate", "notes", "a/b c", "before", "b"])), "related\n");
+    assert!(ok(run(&["neighbours", "notes", "b"])).contains("before"));
+    assert_eq!(ok(run(&["paths", "notes", "a/b c", "b"])), "a/b c -before-> b\n");
+    assert_eq!(ok(run(&["unrelate", "notes", "a/b c", "before", "b"])), "not related now\n");
+    assert_eq!(ok(run(&["delete", "notes", "b"])), "deleted; version 2\n");
+    assert_eq!(run(&["delete", "notes", "b"]).code, 3);
+    assert!(ok(run(&["versions", "notes", "b"])).contains("deleted"));
+    assert!(ok(run(&["namespaces"])).contains("notes"));
+}
+
+#[test]
+fn memory_is_kept_on_the_command_line_without_a_server() {
+    let data = tempfile::tempdir().expect("made");
+    story(data.path());
+    assert!(!data.path().join("server.json").exists());
+}
+
+#[test]
+fn commands_ask_the_server_that_has_the_data_directory() {
+    let server = Server::start("", &[]);
+    story(server.data());
+    let record = server.get("/v1/memory/notes/a%2Fb%20c").json();
+    assert_eq!(record["version"], 2, "the server itself was asked: {record}");
+}
+
+#[test]
+fn acknowledged_records_outlive_a_killed_server() {
+    let kills: u32 = std::env::var("FORESHORE_TEST_KILLS")
+        .ok()
+        .and_then(|kills| kills.parse().ok())
+        .unwrap_or(3);
+    let mut server = Server::start("", &[]);
+    let mut acknowledged: Vec<(String, u64)> = Vec::new();
+    for round in 0..kills {
+        let address = server.address;
+        let writers: Vec<_> = (0..4)
+            .map(|writer| {
+                std::thread::spawn(move || {
+                    let mut written = Vec::new();
+                    for n in 0.. {
+                        let key = format!("r{round}-w{writer}-{n}");
+                        let body = json!({ "value": key, "tags": ["load"] }).to_string();
+                        let headers = [("content-type", "application/json")];
+                        let path = format!("/v1/memory/load/{key}");
+                        match http::send(address, "PUT", &path, &headers, body.as_bytes()) {
+                            Ok(answer) if answer.status == 200 => {
+                                // An answer that was cut short acknowledges nothing.
+                                let Ok(body) = serde_json::from_slice::<Value>(&answer.body) else {
+                                    break;
+                                };
+                                written.push((key, body["version"].as_u64().expect("a version")));
+                            }
+                            _ => break,
+                        }
+                    }
+                    written
+                })
+            })
+            .collect();
+        std::thread::sleep(std::time::Duration::from_millis(150 + u64::from(round % 7) * 40));
+        server.kill();
+        for writer in writers {
+            acknowledged.extend(writer.join().expect("the writer ends"));
+        }
+        server.restart();
+        for (key, version) in &acknowledged {
+            let record = server.get(&format!("/v1/memory/load/{key}")).json();
+            assert_eq!((&record["value"], &record["version"]), (&json!(key), &json!(version)));
+        }
+    }
+    assert!(!acknowledged.is_empty(), "nothing was written");
+    let seqs: Vec<u64> = server.get("/v1/events?limit=1000").json()["events"]
+        .as_array()
+        .expect("events")
+        .iter()
+        .map(|event| event["seq"].as_u64().expect("a number"))
+        .collect();
+    assert!(seqs.windows(2).all(|two| two[1] == two[0] + 1), "no event is missing");
+}
+
+#[test]
+fn a_server_that_was_killed_leaves_a_file_that_nobody_is_misled_by() {
+    let mut server = Server::start("", &[]);
+    ok(memory(server.data(), &["put", "notes", "kept", "1"]));
+    server.kill();
+    assert!(server.data().join("server.json").exists(), "it had no time to remove it");
+    let record = memory(server.data(), &["get", "notes", "kept", "--json"]);
+    assert_eq!((record.code, &record.json()["value"]), (0, &json!(1)), "{}", record.stderr);
 }

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
@@ -31,11 +31,16 @@ impl Server {
         }
         std::fs::write(directory.path().join("foreshore.toml"), configuration).expect("written");
         let data = super::shared_data().join(format!("server-{}", unique()));
+        let (child, address) = Self::spawn(&directory, &data);
+        Self { child, address, directory, data }
+    }
+
+    fn spawn(directory: &tempfile::TempDir, data: &Path) -> (Child, SocketAddr) {
         let mut child = super::command(directory.path())
             .args(["serve", "--listen", "127.0.0.1:0", "--components"])
-            .arg(&components)
+            .arg(directory.path().join("components"))
             .arg("--data")
-            .arg(&data)
+            .arg(data)
             .stdout(Stdio::piped())
             .stderr(Stdio::from(
                 std::fs::File::create(directory.path().join("stderr")).expect("made"),
@@ -50,7 +55,23 @@ impl Server {
             panic!("the server said {line:?} and\n{said}");
         };
         let address = address.parse().expect("an address");
-        Self { child, address, directory, data }
+        (child, address)
+    }
+
+    /// Ends the process as a power failure would: nothing in it is told.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("the server runs");
+        self.child.wait().expect("the server can be waited for");
+    }
+
+    /// Starts the server again where the one was that was killed, at another port.
+    pub fn restart(&mut self) {
+        (self.child, self.address) = Self::spawn(&self.directory, &self.data);
+    }
+
+    /// Its data directory.
+    pub fn data(&self) -> &Path {
+        &self.data
     }
 
     pub fn components_directory(&self) -> PathBuf {

@@ -27,6 +27,7 @@ mod tests;
 mod watch;
 
 pub use admission::{ConcurrencyConfig, Permit};
+pub use clock::now_unix_ms;
 pub use components::Selection;
 pub use control::{Control, ControlConfig, Drained, JournalPlace};
 pub use effects::Door;

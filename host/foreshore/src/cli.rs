@@ -11,6 +11,8 @@ mod component;
 mod config;
 mod demo;
 pub(crate) mod exit;
+mod memory;
+mod moment;
 mod new;
 mod output;
 mod serve;
@@ -45,6 +47,9 @@ enum Command {
     /// List, examine, add and remove components
     #[command(subcommand)]
     Component(component::Component),
+    /// Read, write, search and relate records of memory
+    #[command(subcommand)]
+    Memory(memory::Memory),
     /// Start a component of your own
     #[command(subcommand)]
     New(new::New),
@@ -112,6 +117,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Serve(command) => command.run(),
         Command::Call(command) => command.run(),
         Command::Component(command) => command.run(),
+        Command::Memory(command) => command.run(),
         Command::New(command) => command.run(),
         Command::Test(command) => command.run(),
         Command::Bench(command) => command.run(),

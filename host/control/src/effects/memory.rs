@@ -133,7 +133,8 @@ fn look_up(
             Recalled::Hits(hits.collect(), method)
         }
         MemoryReadKind::Neighbours { key, limit } => {
-            Recalled::Relations(memory.neighbours(&TENANT, namespace, &key, limit)?)
+            let related = memory.neighbours(&TENANT, namespace, &key, limit)?;
+            Recalled::Relations(related.into_iter().map(|related| related.relation).collect())
         }
         MemoryReadKind::Paths { from, to } => {
             Recalled::Paths(memory.paths(&TENANT, namespace, &from, &to)?.paths)
