@@ -23,6 +23,7 @@ mod record;
 mod summary;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 mod watch;
 
 pub use admission::{ConcurrencyConfig, Permit};
@@ -35,6 +36,7 @@ pub use events::{EventFilter, Page};
 pub use invoke::Invocation;
 pub use memory::Memory;
 pub use summary::{Check, ComponentState, ComponentSummary, Readiness, ToolSummary};
+pub use upkeep::{Backup, Upkeep, UpkeepError};
 
 // What the configuration is made of, so that whoever starts a host needs no other crate.
 pub use egress::EgressConfig;

@@ -13,3 +13,4 @@ mod malformed;
 mod memory;
 mod pressure;
 mod random;
+mod store;
