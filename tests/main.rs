@@ -17,4 +17,5 @@ mod lifecycle;
 mod memory;
 mod sandbox;
 mod shipped;
+mod store;
 mod swap;
