@@ -18,4 +18,5 @@ mod lifecycle;
 mod memory;
 mod sandbox;
 mod shipped;
+mod store;
 mod swap;

@@ -79,10 +79,8 @@ fn commands_ask_the_server_that_has_the_data_directory() {
 
 #[test]
 fn acknowledged_records_outlive_a_killed_server() {
-    let kills: u32 = std::env::var("FORESHORE_TEST_KILLS")
-        .ok()
-        .and_then(|kills| kills.parse().ok())
-        .unwrap_or(3);
+    let kills: u32 =
+        std::env::var("FORESHORE_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(3);
     let mut server = Server::start("", &[]);
     let mut acknowledged: Vec<(String, u64)> = Vec::new();
     for round in 0..kills {

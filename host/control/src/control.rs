@@ -38,6 +38,7 @@ use crate::invoke::{Invocation, Invoker, failure};
 use crate::memory::Memory;
 use crate::record::Recorder;
 use crate::summary::{Check, ComponentSummary, Readiness, ToolSummary};
+use crate::upkeep::Upkeep;
 use crate::watch::Watch;
 
 /// What a host is made of.
@@ -114,6 +115,7 @@ pub struct Control {
     journal: Journal,
     memory: Memory,
     integrity: Arc<Integrity>,
+    upkeep: Upkeep,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -168,6 +170,7 @@ impl Control {
         let watching = Arc::clone(&integrity);
         tasks.spawn_blocking(move || watching.watch());
         tasks.spawn(Arc::clone(&integrity).keep_bounds(stop.clone()));
+        let upkeep = Upkeep::new(journal.clone(), &config.journal);
         tasks.spawn(memory.clone().sweep(stop.clone()));
         let admission = Admission::new(config.concurrency, tasks.clone());
         let invoker = Invoker { door, recorder, tasks: tasks.clone() };
@@ -178,6 +181,7 @@ impl Control {
             journal,
             memory,
             integrity,
+            upkeep,
             tasks,
             stop,
         }))
@@ -335,6 +339,11 @@ impl Control {
         &self.integrity
     }
 
+    /// What an operator has done to the journal.
+    pub fn upkeep(&self) -> &Upkeep {
+        &self.upkeep
+    }
+
     /// At most `max` events after number `after` that a filter wants.
     ///
     /// # Errors
@@ -349,12 +358,17 @@ impl Control {
     }
 
     /// Whether calls can be taken. A journal that is out of order is in the way: nothing with a
-    /// side effect would run. A refused component or a full house is not.
+    /// side effect would run, though what only reads is served still. A refused component or a
+    /// full house is not.
     pub fn readiness(&self) -> Readiness {
         let snapshot = self.components.registry().snapshot();
         let (loaded, refused) = (snapshot.components().count(), snapshot.refused().count());
         let (journal_ok, journal) = match self.journal.health() {
-            Health::Open => (true, format!("open, {} events", self.journal.tip().seq)),
+            Health::Open => {
+                // A journal in memory has nothing that could be signed and kept elsewhere.
+                let place = if self.journal.checkpoints().is_some() { "" } else { " in memory" };
+                (true, format!("open{place}, {} events", self.journal.tip().seq))
+            }
             Health::Failed { message, since } => {
                 let seconds = since.elapsed().as_secs();
                 (false, format!("read-only for {seconds} s, being re-opened: {message}"))

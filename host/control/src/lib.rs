@@ -24,6 +24,7 @@ mod record;
 mod summary;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 mod watch;
 
 pub use admission::{ConcurrencyConfig, Permit};
@@ -39,6 +40,7 @@ pub use memory::Memory;
 
 pub use foreshore_integrity::RootConfig;
 pub use summary::{Check, ComponentState, ComponentSummary, Readiness, ToolSummary};
+pub use upkeep::{Backup, Upkeep, UpkeepError};
 
 // What the configuration is made of, so that whoever starts a host needs no other crate.
 pub use egress::EgressConfig;

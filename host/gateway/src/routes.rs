@@ -30,6 +30,11 @@ pub(crate) enum Route {
     FileScan,
     Events,
     Audit,
+    StoreStats,
+    StoreCheck,
+    StoreVerify,
+    StoreBackup,
+    StoreRebuild,
     Limits,
     OpenApi,
     Health,
@@ -37,7 +42,7 @@ pub(crate) enum Route {
 }
 
 /// A path, what it is, and the methods it takes as `Allow` lists them. `GET` brings `HEAD`.
-pub(crate) const ROUTES: [(&str, Route, &str); 26] = [
+pub(crate) const ROUTES: [(&str, Route, &str); 31] = [
     ("/v1/tools", Route::Tools, "GET, HEAD"),
     ("/v1/tools/{tool}", Route::Tool, "GET, HEAD"),
     ("/v1/tools/{tool}/call", Route::Call, "POST"),
@@ -60,6 +65,11 @@ pub(crate) const ROUTES: [(&str, Route, &str); 26] = [
     ("/v1/files/scan", Route::FileScan, "POST"),
     ("/v1/events", Route::Events, "GET, HEAD"),
     ("/v1/audit", Route::Audit, "GET, HEAD"),
+    ("/v1/store/stats", Route::StoreStats, "GET, HEAD"),
+    ("/v1/store/check", Route::StoreCheck, "POST"),
+    ("/v1/store/verify", Route::StoreVerify, "POST"),
+    ("/v1/store/backup", Route::StoreBackup, "POST"),
+    ("/v1/store/rebuild", Route::StoreRebuild, "POST"),
     ("/v1/limits", Route::Limits, "GET, HEAD"),
     ("/openapi.json", Route::OpenApi, "GET, HEAD"),
     ("/healthz", Route::Health, "GET, HEAD"),

@@ -10,4 +10,5 @@ pub(crate) mod health;
 pub(crate) mod journal;
 pub(crate) mod limits;
 pub(crate) mod memory;
+pub(crate) mod store;
 pub(crate) mod tools;

@@ -11,6 +11,7 @@ mod host;
 mod journal;
 mod memory;
 mod problem;
+mod store;
 mod tool;
 
 use std::fmt::Display;
@@ -34,6 +35,10 @@ pub(crate) use memory::{
     RelationSchema, RelationsSchema, method,
 };
 pub(crate) use problem::ProblemSchema;
+pub(crate) use store::{
+    StoreBackupSchema, StoreCheckedSchema, StoreRebuiltSchema, StoreStatsSchema,
+    StoreVerdictSchema, StoreVerifySchema,
+};
 pub(crate) use tool::{ToolSchema, ToolsSchema};
 
 /// A JSON text of `value` in a buffer that has `room` bytes to begin with.

@@ -14,3 +14,4 @@ mod malformed;
 mod memory;
 mod pressure;
 mod random;
+mod store;
