@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,26 @@ impl Server {
     /// Starts a server with a configuration and guests in its components directory, under the
     /// names given: `("rogue", "rogue")`, `("rogue", "rogue@2.0.0")`.
     pub fn start(configuration: &str, guests: &[(&str, &str)]) -> Self {
+        Self::start_with(configuration, guests, &[])
+    }
+
+    /// The same with further flags.
+    pub fn start_with(configuration: &str, guests: &[(&str, &str)], flags: &[&str]) -> Self {
+        let data = super::shared_data().join(format!("server-{}", unique()));
+        Self::start_in(configuration, guests, flags, data)
+    }
+
+    /// The same with a data directory of the caller's.
+    pub fn start_at(configuration: &str, data: &Path) -> Self {
+        Self::start_in(configuration, &[], &[], data.to_owned())
+    }
+
+    fn start_in(
+        configuration: &str,
+        guests: &[(&str, &str)],
+        flags: &[&str],
+        data: PathBuf,
+    ) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
         let components = directory.path().join("components");
         std::fs::create_dir(&components).expect("made");
@@ -30,12 +50,17 @@ impl Server {
                 .expect("the guest is copied");
         }
         std::fs::write(directory.path().join("foreshore.toml"), configuration).expect("written");
-        let data = super::shared_data().join(format!("server-{}", unique()));
+        let (child, address) = Self::spawn(&directory, &data, flags);
+        Self { child, address, directory, data }
+    }
+
+    fn spawn(directory: &tempfile::TempDir, data: &Path, flags: &[&str]) -> (Child, SocketAddr) {
         let mut child = super::command(directory.path())
             .args(["serve", "--listen", "127.0.0.1:0", "--components"])
-            .arg(&components)
+            .arg(directory.path().join("components"))
             .arg("--data")
-            .arg(&data)
+            .arg(data)
+            .args(flags)
             .stdout(Stdio::piped())
             .stderr(Stdio::from(
                 std::fs::File::create(directory.path().join("stderr")).expect("made"),
@@ -50,7 +75,23 @@ impl Server {
             panic!("the server said {line:?} and\n{said}");
         };
         let address = address.parse().expect("an address");
-        Self { child, address, directory, data }
+        (child, address)
+    }
+
+    /// Ends the process as a power failure would: nothing in it is told.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("the server runs");
+        self.child.wait().expect("the server can be waited for");
+    }
+
+    /// Starts the server again where the one was that was killed, at another port.
+    pub fn restart(&mut self) {
+        (self.child, self.address) = Self::spawn(&self.directory, &self.data, &[]);
+    }
+
+    /// Its data directory.
+    pub fn data(&self) -> &Path {
+        &self.data
     }
 
     pub fn components_directory(&self) -> PathBuf {

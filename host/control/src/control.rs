@@ -16,6 +16,7 @@ use foreshore_domain::id::CallId;
 use foreshore_domain::limits::Limits;
 use foreshore_domain::outcome::{CallFailure, Outcome};
 use foreshore_domain::policy::Policies;
+use foreshore_integrity::RootConfig;
 use foreshore_runtime::{
     Component, EngineConfig, InspectError, LoadFailure, Loader, LoaderConfig, Sandbox, Source,
 };
@@ -32,10 +33,12 @@ use crate::effects::Door;
 use crate::egress::{Egress, EgressConfig};
 use crate::error::{PutError, RemoveError, StartError};
 use crate::events::{EventFilter, Page};
+use crate::integrity::Integrity;
 use crate::invoke::{Invocation, Invoker, failure};
 use crate::memory::Memory;
 use crate::record::Recorder;
 use crate::summary::{Check, ComponentSummary, Readiness, ToolSummary};
+use crate::upkeep::Upkeep;
 use crate::watch::Watch;
 
 /// What a host is made of.
@@ -60,6 +63,8 @@ pub struct ControlConfig {
     pub egress: EgressConfig,
     /// Take up what changes in the components directory.
     pub watch: bool,
+    /// Directories whose files are watched for changes.
+    pub roots: Vec<RootConfig>,
 }
 
 impl ControlConfig {
@@ -76,6 +81,7 @@ impl ControlConfig {
             concurrency: ConcurrencyConfig::default(),
             egress: EgressConfig::default(),
             watch: false,
+            roots: Vec::new(),
         }
     }
 }
@@ -108,6 +114,8 @@ pub struct Control {
     components: Arc<Components>,
     journal: Journal,
     memory: Memory,
+    integrity: Arc<Integrity>,
+    upkeep: Upkeep,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -127,8 +135,11 @@ impl Control {
         let recorder = Recorder::new(journal.clone());
         recorder.host(EventKind::HostStarted).await?;
 
-        let door = Arc::new(Door::new(Egress::new(config.egress)?, recorder.clone()));
-        let sandbox = Sandbox::new(&config.engine, door.clone(), None)?;
+        let memory = Memory::new(journal.clone());
+        let integrity = Arc::new(Integrity::open(journal.clone(), config.roots)?);
+        let egress = Egress::new(config.egress)?;
+        let door = Arc::new(Door::new(egress, recorder.clone(), memory.clone()));
+        let sandbox = Sandbox::new(&config.engine, door.clone(), integrity.announcements())?;
         let component_max_bytes = config.loader.component_max_bytes;
         let loader = Loader::new(sandbox, config.loader)?;
         let directory = match &config.components_directory {
@@ -156,11 +167,24 @@ impl Control {
         if let Some(watch) = watch {
             tasks.spawn(watch.run(Arc::clone(&components), stop.clone()));
         }
-        let memory = Memory::new(journal.clone());
+        let watching = Arc::clone(&integrity);
+        tasks.spawn_blocking(move || watching.watch());
+        tasks.spawn(Arc::clone(&integrity).keep_bounds(stop.clone()));
+        let upkeep = Upkeep::new(journal.clone(), &config.journal);
         tasks.spawn(memory.clone().sweep(stop.clone()));
         let admission = Admission::new(config.concurrency, tasks.clone());
         let invoker = Invoker { door, recorder, tasks: tasks.clone() };
-        Ok(Arc::new(Self { admission, invoker, components, journal, memory, tasks, stop }))
+        Ok(Arc::new(Self {
+            admission,
+            invoker,
+            components,
+            journal,
+            memory,
+            integrity,
+            upkeep,
+            tasks,
+            stop,
+        }))
     }
 
     /// Lets a call in, now or within `queue_wait_max`. To be asked before any work is done for
@@ -245,7 +269,9 @@ impl Control {
             return Err(PutError::ShuttingDown);
         }
         let _token = self.tasks.token();
-        self.components.put(bytes, name).await
+        let reference = self.components.put(bytes, name).await?;
+        self.approve_own(std::slice::from_ref(&reference)).await;
+        Ok(reference)
     }
 
     /// Removes a component from the components directory, in one version or in all. Calls that
@@ -263,7 +289,18 @@ impl Control {
             return Err(RemoveError::ShuttingDown);
         }
         let _token = self.tasks.token();
-        self.components.remove(name, version).await
+        let removed = self.components.remove(name, version).await?;
+        self.approve_own(&removed).await;
+        Ok(removed)
+    }
+
+    /// What the host did to its own components directory is good, where that is watched.
+    async fn approve_own(&self, references: &[ComponentRef]) {
+        let files: Vec<PathBuf> =
+            references.iter().filter_map(|reference| self.components.path_of(reference)).collect();
+        let integrity = Arc::clone(&self.integrity);
+        let approve = move || files.iter().for_each(|file| integrity.approve_own(file));
+        let _ = tokio::task::spawn_blocking(approve).await;
     }
 
     /// Loads a component without serving it: says whether this host would, and if not, why.
@@ -297,6 +334,16 @@ impl Control {
         &self.memory
     }
 
+    /// The watched directories. Its methods block.
+    pub fn integrity(&self) -> &Arc<Integrity> {
+        &self.integrity
+    }
+
+    /// What an operator has done to the journal.
+    pub fn upkeep(&self) -> &Upkeep {
+        &self.upkeep
+    }
+
     /// At most `max` events after number `after` that a filter wants.
     ///
     /// # Errors
@@ -311,12 +358,17 @@ impl Control {
     }
 
     /// Whether calls can be taken. A journal that is out of order is in the way: nothing with a
-    /// side effect would run. A refused component or a full house is not.
+    /// side effect would run, though what only reads is served still. A refused component or a
+    /// full house is not.
     pub fn readiness(&self) -> Readiness {
         let snapshot = self.components.registry().snapshot();
         let (loaded, refused) = (snapshot.components().count(), snapshot.refused().count());
         let (journal_ok, journal) = match self.journal.health() {
-            Health::Open => (true, format!("open, {} events", self.journal.tip().seq)),
+            Health::Open => {
+                // A journal in memory has nothing that could be signed and kept elsewhere.
+                let place = if self.journal.checkpoints().is_some() { "" } else { " in memory" };
+                (true, format!("open{place}, {} events", self.journal.tip().seq))
+            }
             Health::Failed { message, since } => {
                 let seconds = since.elapsed().as_secs();
                 (false, format!("read-only for {seconds} s, being re-opened: {message}"))
@@ -350,6 +402,8 @@ impl Control {
             Ok(()) => Drained::Completely,
             Err(_) => Drained::Partly { running: self.admission.running() },
         };
+        let integrity = Arc::clone(&self.integrity);
+        let _ = tokio::task::spawn_blocking(move || integrity.stop()).await;
         if let Err(error) = self.invoker.recorder.host(EventKind::HostStopped).await {
             tracing::warn!(%error, "the end of the host was not recorded");
         }

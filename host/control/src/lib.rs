@@ -16,6 +16,7 @@ mod effects;
 pub mod egress;
 mod error;
 mod events;
+pub mod integrity;
 mod intents;
 mod invoke;
 pub mod memory;
@@ -23,17 +24,23 @@ mod record;
 mod summary;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 mod watch;
 
 pub use admission::{ConcurrencyConfig, Permit};
+pub use clock::now_unix_ms;
 pub use components::Selection;
 pub use control::{Control, ControlConfig, Drained, JournalPlace};
 pub use effects::Door;
 pub use error::{PutError, RemoveError, StartError};
 pub use events::{EventFilter, Page};
+pub use integrity::Integrity;
 pub use invoke::Invocation;
 pub use memory::Memory;
+
+pub use foreshore_integrity::RootConfig;
 pub use summary::{Check, ComponentState, ComponentSummary, Readiness, ToolSummary};
+pub use upkeep::{Backup, Upkeep, UpkeepError};
 
 // What the configuration is made of, so that whoever starts a host needs no other crate.
 pub use egress::EgressConfig;

@@ -10,10 +10,14 @@ mod completions;
 mod component;
 mod config;
 mod demo;
+mod events;
 pub(crate) mod exit;
+mod memory;
+mod moment;
 mod new;
 mod output;
 mod serve;
+mod store;
 mod test;
 
 use std::path::PathBuf;
@@ -45,6 +49,17 @@ enum Command {
     /// List, examine, add and remove components
     #[command(subcommand)]
     Component(component::Component),
+    /// Read, write, search and relate records of memory
+    #[command(subcommand)]
+    Memory(memory::Memory),
+    /// Read the journal, or follow it
+    Events(events::Events),
+    /// Search the journal, and verify it
+    #[command(subcommand)]
+    Audit(events::Audit),
+    /// Check, copy, restore and shorten the journal
+    #[command(subcommand)]
+    Store(store::Store),
     /// Start a component of your own
     #[command(subcommand)]
     New(new::New),
@@ -112,6 +127,10 @@ pub(crate) fn main() -> ExitCode {
         Command::Serve(command) => command.run(),
         Command::Call(command) => command.run(),
         Command::Component(command) => command.run(),
+        Command::Memory(command) => command.run(),
+        Command::Events(command) => command.run(),
+        Command::Audit(command) => command.run(),
+        Command::Store(command) => command.run(),
         Command::New(command) => command.run(),
         Command::Test(command) => command.run(),
         Command::Bench(command) => command.run(),

@@ -7,8 +7,10 @@
 
 mod bench;
 mod cli;
+mod client;
 mod config;
 mod nearest;
+mod server_file;
 mod telemetry;
 mod version;
 mod wire_up;

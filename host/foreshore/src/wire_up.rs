@@ -50,18 +50,26 @@ pub(crate) struct Plan {
 }
 
 /// A server keeps a record and takes up what changes; a command does its work and ends; a keeper
-/// is a command that changes the components directory.
+/// is a command that changes the components directory; the journal's command works on the
+/// journal itself. An ephemeral server keeps its record in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
     Server,
+    Ephemeral,
     Command,
     Keeper,
+    Journal,
 }
 
 impl Plan {
     /// A server: everything there is, and what is added later.
     pub(crate) fn server(config: &Config) -> Self {
         Self { purpose: Purpose::Server, ..Self::command(config, Selection::All) }
+    }
+
+    /// A server whose journal is gone when it ends.
+    pub(crate) fn ephemeral(config: &Config) -> Self {
+        Self { purpose: Purpose::Ephemeral, ..Self::server(config) }
     }
 
     /// A command that needs these components of all that are installed.
@@ -101,6 +109,16 @@ impl Plan {
     pub(crate) fn empty(config: &Config) -> Self {
         Self { sources: Vec::new(), uses_directory: false, ..Self::command(config, Selection::All) }
     }
+
+    /// A command that works on the journal in its file, where no server has it.
+    pub(crate) fn journal(config: &Config) -> Self {
+        Self { purpose: Purpose::Journal, ..Self::empty(config) }
+    }
+}
+
+/// Where the journal is.
+pub(crate) fn journal_path(config: &Config) -> PathBuf {
+    config.data.join("journal.redb")
 }
 
 /// Starts a host.
@@ -110,22 +128,30 @@ impl Plan {
 pub(crate) async fn start(config: &Config, plan: Plan) -> Result<Arc<Control>, Failure> {
     let sections = &config.sections;
     let mut engine = engine(&sections.runtime);
-    let mut journal = JournalPlace::File(config.data.join("journal.redb"));
-    let watch = plan.purpose == Purpose::Server && plan.uses_directory;
-    match plan.purpose {
-        Purpose::Server => std::fs::create_dir_all(&config.data)
+    let is_server = matches!(plan.purpose, Purpose::Server | Purpose::Ephemeral);
+    let watch = is_server && plan.uses_directory;
+    let journal = match plan.purpose {
+        Purpose::Server | Purpose::Journal => JournalPlace::File(journal_path(config)),
+        Purpose::Ephemeral | Purpose::Command | Purpose::Keeper => JournalPlace::InMemory,
+    };
+    if !is_server {
+        engine.slots = SLOTS_OF_ONE_CALL;
+    }
+    if is_server || plan.purpose == Purpose::Journal {
+        std::fs::create_dir_all(&config.data)
             .with_context(|| format!("data directory {}", config.data.display()))
-            .map_err(Failure::Start)?,
-        Purpose::Command | Purpose::Keeper => {
-            engine.slots = SLOTS_OF_ONE_CALL;
-            journal = JournalPlace::InMemory;
-        }
+            .map_err(Failure::Start)?;
     }
     // A command that only looks does not leave a directory behind.
     let directory = Some(&config.components_directory)
         .filter(|path| plan.uses_directory && (plan.purpose != Purpose::Command || path.is_dir()));
+    let roots = match plan.purpose {
+        Purpose::Server => config.watched_roots()?,
+        _ => Vec::new(),
+    };
     let control = ControlConfig {
         engine,
+        roots,
         policies: plan.policies,
         journal,
         components_directory: directory.cloned(),
@@ -242,6 +268,7 @@ pub(crate) fn gateway(config: &Config) -> GatewayConfig {
 /// The first setting that would be refused.
 pub(crate) fn check(config: &Config) -> Result<(), ConfigError> {
     crate::telemetry::filter(&config.sections.log)?;
+    config.watched_roots()?;
     gateway(config).checked().map_err(|error| config.refused(&["server"], &error))?;
     let ceiling = engine(&config.sections.runtime).memory_ceiling_bytes;
     for (name, limits) in config.policies.limits() {

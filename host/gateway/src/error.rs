@@ -5,9 +5,11 @@
 
 use std::time::Duration;
 
+use foreshore_control::integrity::FilesFault;
 use foreshore_control::memory::MemoryFault;
 use foreshore_control::store::ReadError;
-use foreshore_control::{LoadError, PutError, RemoveError};
+use foreshore_control::store::{BackupError, CheckError, RebuildError};
+use foreshore_control::{LoadError, PutError, RemoveError, UpkeepError};
 use foreshore_domain::call::{Blame, CallError};
 use foreshore_domain::component::ComponentRef;
 use foreshore_domain::denial::Denial;
@@ -156,11 +158,69 @@ impl From<MemoryFault> for Refusal {
     }
 }
 
+impl From<FilesFault> for Refusal {
+    fn from(fault: FilesFault) -> Self {
+        let (code, mut text) = (fault.code(), fault.to_string());
+        match fault {
+            FilesFault::UnknownRoot { .. } => {
+                Problem::new(StatusCode::NOT_FOUND, code, "No root has this name", text)
+            }
+            FilesFault::NotFound { .. } => {
+                Problem::new(StatusCode::NOT_FOUND, code, "Nothing is recorded of it", text)
+            }
+            FilesFault::Conflicts { conflicts } => {
+                for conflict in conflicts.iter().take(100) {
+                    text.push_str("; ");
+                    text.push_str(&conflict.to_string());
+                }
+                Problem::new(StatusCode::CONFLICT, code, "Files changed since the call", text)
+            }
+            FilesFault::NotRestored { .. } => {
+                let status = StatusCode::UNPROCESSABLE_ENTITY;
+                Problem::new(status, code, "It could not be put back", text)
+            }
+            FilesFault::Record { .. } => Problem::store_read_only(text),
+            unknown => Problem::host(&unknown.to_string()),
+        }
+    }
+}
+
 impl From<ReadError> for Refusal {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::NotOpen => Problem::store_read_only(error.to_string()),
             error => Problem::host(&error.to_string()),
+        }
+    }
+}
+
+impl From<UpkeepError> for Refusal {
+    fn from(error: UpkeepError) -> Self {
+        use UpkeepError as E;
+        let text = error.to_string();
+        let (conflict, unavailable) = (StatusCode::CONFLICT, StatusCode::SERVICE_UNAVAILABLE);
+        match error {
+            E::Busy | E::Check(CheckError::Busy) => {
+                Problem::new(unavailable, "store_busy", "The journal is being worked on", text)
+                    .with_retry_after(Duration::from_secs(5))
+            }
+            E::InMemory => {
+                Problem::new(conflict, "store_in_memory", "The journal is in memory", text)
+            }
+            E::Full { .. } => {
+                Problem::new(conflict, "backups_full", "There are too many backups", text)
+            }
+            E::Read(ReadError::NotOpen)
+            | E::Check(CheckError::Read(ReadError::NotOpen))
+            | E::Backup(BackupError::Read(ReadError::NotOpen))
+            | E::Rebuild(RebuildError::Read(ReadError::NotOpen)) => Problem::store_read_only(text),
+            E::Check(_) | E::Rebuild(_) | E::Backup(BackupError::Read(_)) => Problem::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "store_damaged",
+                "The journal is not as it should be",
+                text,
+            ),
+            unknown => Problem::host(&unknown.to_string()),
         }
     }
 }

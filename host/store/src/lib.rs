@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod archive;
+mod audit;
 mod blobs;
 mod caches;
 mod checkpoint;
@@ -36,6 +37,7 @@ mod views;
 mod writer;
 
 pub use archive::{Archive, ArchiveError};
+pub use audit::{AuditError, audit};
 pub use blobs::BLOB_MAX_BYTES;
 pub use checkpoint::{Checkpoint, CheckpointParseError};
 pub use commit::{
@@ -52,4 +54,4 @@ pub use journal::Journal;
 pub use rebuild::Progress;
 pub use seals::SealEvery;
 pub use upkeep::{BackupError, CheckError, Checked, Stats};
-pub use views::{Receipt, ViewError, memory, variables};
+pub use views::{Receipt, ViewError, files, memory, variables};

@@ -9,7 +9,8 @@ use foreshore_domain::call::CallError;
 use foreshore_domain::denial::Denial;
 use foreshore_domain::outcome::CallFailure;
 
-use super::output::Paint;
+use super::output::{Paint, printable};
+use crate::client::ApiProblem;
 use crate::config::ConfigError;
 
 /// Shown below `--help`.
@@ -18,10 +19,10 @@ Exit codes:
   0  it worked
   1  the tool failed, a test case failed, or something else did
   2  the command line makes no sense
-  3  unknown tool, or arguments that do not match its schema
-  4  denied: standard error says what would grant it
-  5  a limit ended the call
-  6  overloaded or shutting down: try again
+  3  unknown tool or record, or arguments that are refused
+  4  denied: standard error says what would grant it; or a conflict: not what was expected is there
+  5  a limit ended the call, or what is to be kept is too much
+  6  overloaded, shutting down, or nothing can be recorded now: try again
   7  the configuration is refused, or the host cannot start
 
 Configuration: defaults < file < environment (FORESHORE_SECTION__KEY) < flags";
@@ -88,6 +89,8 @@ pub(crate) enum Failure {
     Call(Box<CallFailure>),
     /// Denied outside of a call: a component that is refused.
     Denied(Denial),
+    /// The API refused it.
+    Api(Box<ApiProblem>),
     /// Anything else.
     Other(anyhow::Error),
 }
@@ -118,6 +121,7 @@ impl Failure {
             Self::Config(_) | Self::Start(_) => Exit::Start,
             Self::Call(failure) => Exit::from(&failure.error),
             Self::Denied(_) => Exit::Denied,
+            Self::Api(problem) => of_problem(problem),
             Self::Other(_) => Exit::Failed,
         }
     }
@@ -131,8 +135,27 @@ impl Failure {
             Self::Config(cause) => eprintln!("{error}: {cause}"),
             Self::Start(cause) | Self::Other(cause) => eprintln!("{error}: {cause:#}"),
             Self::Denied(denial) => eprintln!("{}", denied(&paint, denial)),
+            Self::Api(problem) => {
+                let text = printable(&problem.detail);
+                eprintln!("{}: {text}", paint.red(&printable(&problem.code)));
+                if let Some(grant) = &problem.grant {
+                    eprintln!("  to allow it: {}", printable(grant));
+                }
+            }
             Self::Call(failure) => eprintln!("{}", call_error(&paint, &failure.error)),
         }
+    }
+}
+
+/// The status says whose turn it is; what names a limit is one.
+fn of_problem(problem: &ApiProblem) -> Exit {
+    match problem.status {
+        429 | 503 => Exit::Unavailable,
+        403 | 409 => Exit::Denied,
+        413 => Exit::Limit,
+        422 if problem.allowed.is_some() => Exit::Limit,
+        400 | 404 | 422 => Exit::BadCall,
+        _ => Exit::Failed,
     }
 }
 

@@ -14,6 +14,7 @@ use super::exit::{Exit, Failure};
 use super::output::{Waiting, print};
 use crate::config::Config;
 use crate::config::sections::ListenAddress;
+use crate::server_file::ServerFile;
 use crate::wire_up::{self, Plan};
 
 /// Serve the tools over HTTP.
@@ -22,6 +23,9 @@ pub(super) struct Serve {
     /// Where to listen; port 0 takes a free one [default: 127.0.0.1:7433]
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<String>,
+    /// Keep the journal in memory: whatever is remembered and recorded is gone in the end
+    #[arg(long)]
+    ephemeral: bool,
     #[command(flatten)]
     config: ConfigArguments,
 }
@@ -56,13 +60,22 @@ impl Serve {
         let gateway = wire_up::gateway(&config);
         let patience = std::time::Duration::from_millis(gateway.limits.drain_patience_ms.get());
 
+        let plan = if self.ephemeral { Plan::ephemeral(&config) } else { Plan::server(&config) };
+        if self.ephemeral {
+            eprintln!("ephemeral: the journal is in memory, and gone when this server ends");
+        }
         let waiting = Waiting::new("compiling components, for the first time");
         let started = tokio::select! {
-            control = wire_up::start(&config, Plan::server(&config)) => Some(control?),
+            control = wire_up::start(&config, plan) => Some(control?),
             () = signals.stop() => None,
         };
         drop(waiting);
         let Some(control) = started else { return Ok(()) };
+        // One that has no journal to guard does not take the place of one that has.
+        let written = ServerFile::write(&config.data, address, self.ephemeral);
+        let written = written
+            .with_context(|| format!("server.json in {}", config.data.display()))
+            .map_err(Failure::Start)?;
         print(&format!("listening on http://{address}"));
         let stop = async move {
             signals.stop().await;
@@ -70,6 +83,7 @@ impl Serve {
             tokio::spawn(signals.end_at_once());
         };
         let served = foreshore_gateway::serve(listener, control.clone(), gateway, stop).await;
+        drop(written);
         let drained = control.drain(patience).await;
         tracing::info!(connections = ?served.as_ref().ok(), calls = ?drained, "stopped");
         served.context("serving").map_err(Failure::Start)?;

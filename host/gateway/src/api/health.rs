@@ -31,7 +31,7 @@ pub(crate) fn health() -> Answer {
     params(("verbose" = Option<bool>, Query, description = "Say why or why not", allow_reserved)),
     responses(
         (status = 200, description = "It does", body = ReadinessSchema<'static>),
-        (status = 503, description = "It does not", body = ReadinessSchema<'static>),
+        (status = 503, description = "It does not, or nothing can be recorded now: what only reads is answered all the same", body = ReadinessSchema<'static>),
     ),
 )]
 pub(crate) fn ready(edge: &Edge, head: &Parts) -> Answer {

@@ -4,9 +4,11 @@
 pub(crate) mod calls;
 pub(crate) mod components;
 pub(crate) mod events;
+pub(crate) mod files;
 pub(crate) mod graph;
 pub(crate) mod health;
 pub(crate) mod journal;
 pub(crate) mod limits;
 pub(crate) mod memory;
+pub(crate) mod store;
 pub(crate) mod tools;

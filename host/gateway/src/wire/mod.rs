@@ -6,10 +6,12 @@
 mod call;
 mod component;
 mod content;
+mod files;
 mod host;
 mod journal;
 mod memory;
 mod problem;
+mod store;
 mod tool;
 
 use std::fmt::Display;
@@ -19,6 +21,11 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 
 pub(crate) use call::{CallResult, LogSchema, ProgressSchema};
 pub(crate) use component::{ComponentSchema, ComponentsSchema};
+pub(crate) use files::{
+    FileChangesSchema, FileDiffSchema, FileNameSchema, FileRootSchema, FileRootsSchema,
+    FileVersionSchema, FileVersionsSchema, FilesApprovedSchema, FilesRestoredSchema,
+    FilesScannedSchema, RestoredSchema, UndoSchema,
+};
 pub(crate) use host::{HealthSchema, LimitSchema, LimitsSchema, ReadinessSchema};
 pub(crate) use journal::{EventSchema, EventsSchema};
 pub(crate) use memory::{
@@ -28,6 +35,10 @@ pub(crate) use memory::{
     RelationSchema, RelationsSchema, method,
 };
 pub(crate) use problem::ProblemSchema;
+pub(crate) use store::{
+    StoreBackupSchema, StoreCheckedSchema, StoreRebuiltSchema, StoreStatsSchema,
+    StoreVerdictSchema, StoreVerifySchema,
+};
 pub(crate) use tool::{ToolSchema, ToolsSchema};
 
 /// A JSON text of `value` in a buffer that has `room` bytes to begin with.

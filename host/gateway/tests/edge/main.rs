@@ -6,6 +6,7 @@
 
 mod calls;
 mod drain;
+mod files;
 mod guest;
 mod harness;
 mod listings;
@@ -13,3 +14,4 @@ mod malformed;
 mod memory;
 mod pressure;
 mod random;
+mod store;

@@ -103,7 +103,7 @@ impl Change {
 
 impl CallScope {
     /// Makes a change of names, once there is room for what it adds.
-    pub(super) async fn change(
+    pub(super) async fn change_names(
         &self,
         opened: &Opened,
         change: Change,

@@ -320,7 +320,7 @@ impl HostDescriptor for State {
         let (opened, directory) = self.directory(&descriptor)?;
         self.scope.may_change(&opened, &path, FileChangeKind::CreateDirectory).await?;
         let change = Change::CreateDirectory(Place { directory, path });
-        self.scope.change(&opened, change, Some(Growth::ENTRY)).await
+        self.scope.change_names(&opened, change, Some(Growth::ENTRY)).await
     }
 
     async fn stat(&mut self, descriptor: Resource<Descriptor>) -> FsResult<DescriptorStat> {
@@ -384,7 +384,7 @@ impl HostDescriptor for State {
             of: Place { directory: old_directory, path: old_path },
             at: Place { directory: new_directory, path: new_path },
         };
-        self.scope.change(&new, change, Some(growth)).await
+        self.scope.change_names(&new, change, Some(growth)).await
     }
 
     async fn open_at(
@@ -450,7 +450,7 @@ impl HostDescriptor for State {
         let (opened, directory) = self.directory(&descriptor)?;
         self.scope.may_change(&opened, &path, FileChangeKind::RemoveDirectory).await?;
         let change = Change::RemoveDirectory(Place { directory, path });
-        self.scope.change(&opened, change, None).await?;
+        self.scope.change_names(&opened, change, None).await?;
         opened.mount.release(Growth::ENTRY);
         Ok(())
     }
@@ -477,7 +477,7 @@ impl HostDescriptor for State {
             from: Place { directory: old_directory, path: old_path },
             to: Place { directory: new_directory, path: new_path },
         };
-        self.scope.change(&old, change, None).await?;
+        self.scope.change_names(&old, change, None).await?;
         if let Some(replaced) = replaced {
             note_removed(&new, &replaced);
         }
@@ -495,7 +495,7 @@ impl HostDescriptor for State {
         self.scope.may_change(&opened, &path, kind).await?;
         self.scope.may_point(&opened, &path, &target)?;
         let change = Change::Symlink { at: Place { directory, path }, target };
-        self.scope.change(&opened, change, Some(Growth::ENTRY)).await
+        self.scope.change_names(&opened, change, Some(Growth::ENTRY)).await
     }
 
     async fn unlink_file_at(
@@ -507,7 +507,7 @@ impl HostDescriptor for State {
         self.scope.may_change(&opened, &path, FileChangeKind::RemoveFile).await?;
         let removed = self.scope.metadata(&opened, &directory, &path, FollowSymlinks::No).await?;
         let change = Change::RemoveFile(Place { directory, path });
-        self.scope.change(&opened, change, None).await?;
+        self.scope.change_names(&opened, change, None).await?;
         note_removed(&opened, &removed);
         Ok(())
     }

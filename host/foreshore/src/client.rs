@@ -1,0 +1,241 @@
+//! One way to ask: over HTTP, of the server that has the data directory, or of a host that is
+//! started in this process for the length of the command.
+//!
+//! Deliberately absent: a second path to the store. What a command reads and writes goes through
+//! the same routes whoever answers, so it is checked, recorded and refused the same way.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use bytes::Bytes;
+use foreshore_control::Control;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::cli::exit::Failure;
+use crate::config::Config;
+use crate::server_file::ServerFile;
+use crate::wire_up::{self, Plan};
+
+/// How long a server that is there has to say so.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
+/// What needs no escape in a part of a path or of a query (RFC 3986, section 2.3).
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// Why the other side did not do what was asked (RFC 9457).
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct ApiProblem {
+    pub(crate) status: u16,
+    pub(crate) code: String,
+    pub(crate) detail: String,
+    pub(crate) pointer: Option<String>,
+    pub(crate) grant: Option<String>,
+    pub(crate) allowed: Option<u64>,
+}
+
+/// Whom to ask.
+pub(crate) struct Client {
+    address: SocketAddr,
+    own: Option<OwnHost>,
+}
+
+/// A host of this process.
+struct OwnHost {
+    control: Arc<Control>,
+    stop: oneshot::Sender<()>,
+    served: JoinHandle<()>,
+}
+
+/// Asks a question of whoever has the data directory, and ends what was started for it.
+///
+/// # Errors
+/// Nobody can be asked, or the question's own.
+pub(crate) fn ask<T>(
+    config: &Config,
+    question: impl AsyncFnOnce(&Client) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    wire_up::block_on(async {
+        let client = Client::find(config).await?;
+        let answer = question(&client).await;
+        client.end().await;
+        answer
+    })
+}
+
+/// The server that has a data directory, if one answers.
+pub(crate) async fn running(config: &Config) -> Option<SocketAddr> {
+    let address = ServerFile::read(&config.data)?.reachable();
+    let answer = exchange(address, "GET", "/healthz", None, "application/json");
+    let answer = tokio::time::timeout(ANSWERS_WITHIN, answer).await.ok()?.ok()?;
+    answer.status().is_success().then_some(address)
+}
+
+impl Client {
+    async fn find(config: &Config) -> Result<Self, Failure> {
+        if let Some(address) = running(config).await {
+            return Ok(Self { address, own: None });
+        }
+        let control = wire_up::start(config, Plan::journal(config)).await;
+        let control = control.map_err(|failure| held(config, failure))?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
+        let listener = listener.context("a free port").map_err(Failure::Start)?;
+        let address = listener.local_addr().context("a free port").map_err(Failure::Start)?;
+        let (stop, stopped) = oneshot::channel();
+        let (served_by, gateway) = (Arc::clone(&control), wire_up::gateway(config));
+        let served = tokio::spawn(async move {
+            let stopped = async move {
+                let _ = stopped.await;
+            };
+            let _ = foreshore_gateway::serve(listener, served_by, gateway, stopped).await;
+        });
+        Ok(Self { address, own: Some(OwnHost { control, stop, served }) })
+    }
+
+    /// Whether a server answers, and not this process.
+    pub(crate) fn is_server(&self) -> bool {
+        self.own.is_none()
+    }
+
+    async fn end(self) {
+        let Some(own) = self.own else { return };
+        let _ = own.stop.send(());
+        // The journal is closed by the drain: connections that linger are not waited for.
+        own.control.drain(wire_up::DRAIN_OF_ONE_CALL).await;
+        own.served.abort();
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Result<Value, Failure> {
+        self.send("GET", path, None).await
+    }
+
+    /// Sends a request and reads the answer.
+    ///
+    /// # Errors
+    /// [`Failure::Api`] if it was refused; [`Failure::Other`] if nobody answered.
+    pub(crate) async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Value, Failure> {
+        let body = body.map(ToString::to_string);
+        let answer = exchange(self.address, method, path, body, "application/json").await;
+        let answer = answer.with_context(|| format!("the server at {}", self.address))?;
+        read(answer).await
+    }
+
+    /// Begins to follow server-sent events.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub(crate) async fn follow(&self, path: &str) -> Result<Incoming, Failure> {
+        let answer = exchange(self.address, "GET", path, None, "text/event-stream").await;
+        let answer = answer.with_context(|| format!("the server at {}", self.address))?;
+        if answer.status().is_success() {
+            return Ok(answer.into_body());
+        }
+        read(answer).await.and(Err(Failure::Other(anyhow!("no stream of events came"))))
+    }
+}
+
+async fn exchange(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    body: Option<String>,
+    accept: &str,
+) -> anyhow::Result<http::Response<Incoming>> {
+    let stream = TcpStream::connect(address).await.context("cannot be reached")?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    let mut request = http::Request::builder()
+        .method(method)
+        .uri(path)
+        .header(http::header::HOST, address.to_string())
+        .header(http::header::ACCEPT, accept);
+    if body.is_some() {
+        request = request.header(http::header::CONTENT_TYPE, "application/json");
+    }
+    let request = request.body(Full::new(Bytes::from(body.unwrap_or_default())))?;
+    Ok(sender.send_request(request).await?)
+}
+
+async fn read(answer: http::Response<Incoming>) -> Result<Value, Failure> {
+    let status = answer.status();
+    let body = answer.into_body().collect().await.context("the answer broke off")?.to_bytes();
+    if status.is_success() {
+        return serde_json::from_slice(&body)
+            .context("the answer is no JSON")
+            .map_err(Failure::Other);
+    }
+    let problem = serde_json::from_slice(&body).unwrap_or_else(|_| ApiProblem {
+        status: status.as_u16(),
+        code: "no_problem".to_owned(),
+        detail: format!("the server answered {status}, and does not say why"),
+        ..ApiProblem::default()
+    });
+    Err(Failure::Api(Box::new(problem)))
+}
+
+/// Says who has the journal, if a start failed because somebody has.
+fn held(config: &Config, failure: Failure) -> Failure {
+    use foreshore_control::{StartError, store::OpenError};
+    let Failure::Start(error) = failure else { return failure };
+    match error.downcast_ref::<StartError>() {
+        Some(StartError::Journal(OpenError::InUse { path })) => in_use(config, path),
+        _ => Failure::Start(error),
+    }
+}
+
+/// The journal is in use, and nobody answers for it.
+pub(crate) fn in_use(config: &Config, journal: &std::path::Path) -> Failure {
+    let who = match ServerFile::read(&config.data) {
+        Some(ServerFile { address, pid }) => {
+            format!("process {pid}, which does not answer at {address}")
+        }
+        None => "a process that says nowhere where it listens".to_owned(),
+    };
+    Failure::Start(anyhow!("the journal {} is in use by {who}", journal.display()))
+}
+
+/// A path of the API: each part is escaped.
+pub(crate) fn path(parts: &[&str]) -> String {
+    parts.iter().fold("/v1".to_owned(), |path, part| {
+        path + "/" + &utf8_percent_encode(part, ESCAPED).to_string()
+    })
+}
+
+/// A query: what has a value, escaped.
+pub(crate) fn query(parameters: &[(&str, Option<String>)]) -> String {
+    let mut text = String::new();
+    for (name, value) in parameters {
+        if let Some(value) = value {
+            text.push(if text.is_empty() { '?' } else { '&' });
+            text += &format!("{name}={}", utf8_percent_encode(value, ESCAPED));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_escaped_so_that_they_stay_one_part_of_a_path() {
+        assert_eq!(path(&["memory", "a b", "x/y?z"]), "/v1/memory/a%20b/x%2Fy%3Fz");
+        assert_eq!(query(&[("prefix", Some("a&b".to_owned())), ("cursor", None)]), "?prefix=a%26b");
+        assert_eq!(query(&[("cursor", None)]), "");
+    }
+}
