@@ -1,15 +1,16 @@
-//! The way from a mount to the watched root that it lies in: what calls change is recorded as
-//! theirs.
+//! The way from a mount to the watched roots: what calls change is recorded as theirs.
 //!
-//! A mount may be the directory of a root or lie below it; of roots within each other, the
-//! innermost one that holds the whole mount hears of its changes. Deliberately absent: making
-//! changes, which the runtime does through the handle of the mount.
+//! A mount may be the directory of a root, lie below it, or hold roots; a change outside of all
+//! roots is made and not recorded. What moves into a root from elsewhere has no author there,
+//! since nothing is known of it. Deliberately absent: roots that look at single files alone,
+//! which are the host's own, and making changes, which the runtime does through the handle of
+//! the mount.
 //!
 //! The invariant: nothing is announced before the root has its baseline, or all that was there
 //! before would be taken for news.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -38,27 +39,34 @@ struct Root {
 }
 
 impl Announcements {
-    /// To these roots, each with its directory, all of one ledger.
+    /// To these roots, each with its directory, none within another, all of one ledger.
     pub(crate) fn new(roots: Vec<(PathBuf, Arc<WatchedRoot>)>, ledger: &Arc<dyn Ledger>) -> Self {
         let root = |(path, watched): (PathBuf, _)| {
             let (ledger, is_baselined) = (Arc::clone(ledger), AtomicBool::new(false));
             (path, Arc::new(Root { watched, ledger, is_baselined }))
         };
-        Self { roots: roots.into_iter().map(root).collect() }
+        let whole = roots.into_iter().filter(|(_, watched)| watched.is_whole());
+        Self { roots: whole.map(root).collect() }
     }
 }
 
 impl FileChanges for Announcements {
     fn of(&self, mount: &Mount) -> Option<Arc<dyn WatchedMount>> {
         let host = mount.host.canonicalize().ok()?;
-        let holding = self.roots.iter().filter_map(|(path, root)| {
-            let below = host.strip_prefix(path.canonicalize().ok()?).ok()?;
-            // The longer what is left, the further out is the root.
-            Some((below.components().count(), below.to_owned(), root))
-        });
-        let (_, below, root) = holding.min_by_key(|(depth, ..)| *depth)?;
-        let prefix = EntryPath::from_bytes(below.as_os_str().as_encoded_bytes()).ok()?;
-        Some(Arc::new(MountInRoot { root: Arc::clone(root), prefix }))
+        let entry = |below: &Path| EntryPath::from_bytes(below.as_os_str().as_encoded_bytes()).ok();
+        let mut places = Vec::new();
+        for (path, root) in &self.roots {
+            let Ok(path) = path.canonicalize() else { continue };
+            let (at, prefix) = if let Ok(below) = host.strip_prefix(&path) {
+                (EntryPath::root(), entry(below)?)
+            } else if let Ok(below) = path.strip_prefix(&host) {
+                (entry(below)?, EntryPath::root())
+            } else {
+                continue;
+            };
+            places.push(RootInMount { root: Arc::clone(root), at, prefix });
+        }
+        (!places.is_empty()).then(|| -> Arc<dyn WatchedMount> { Arc::new(Roots(places)) })
     }
 }
 
@@ -80,41 +88,68 @@ impl Root {
     }
 }
 
-/// A mount, and where in a root it lies.
-struct MountInRoot {
+/// A root and a mount of which one lies in the other.
+struct RootInMount {
     root: Arc<Root>,
+    /// Where in the mount the root begins.
+    at: EntryPath,
+    /// Where in the root the mount begins.
     prefix: EntryPath,
 }
 
-impl MountInRoot {
-    /// A path of the mount as one of the root.
-    fn at(&self, path: &EntryPath) -> EntryPath {
-        path.moved(&EntryPath::root(), &self.prefix).unwrap_or_else(|| self.prefix.clone())
+/// The roots of one mount.
+struct Roots(Vec<RootInMount>);
+
+impl Roots {
+    /// The root of a path of the mount, and the path there, once the root has its baseline.
+    fn find(
+        &self,
+        path: &EntryPath,
+    ) -> Result<Option<(&Arc<WatchedRoot>, EntryPath)>, ChangeNotRecorded> {
+        for RootInMount { root, at, prefix } in &self.0 {
+            let within = if path == at { Some(prefix.clone()) } else { path.moved(at, prefix) };
+            if let Some(within) = within {
+                root.await_baseline()?;
+                return Ok(Some((&root.watched, within)));
+            }
+        }
+        Ok(None)
     }
 }
 
-impl WatchedMount for MountInRoot {
+impl WatchedMount for Roots {
     fn change(
         &self,
         author: &Author,
         change: &NameChange,
         perform: Perform<'_>,
     ) -> Result<io::Result<()>, ChangeNotRecorded> {
-        self.root.await_baseline()?;
-        let watched = &self.root.watched;
-        match change {
-            NameChange::CreateDirectory { path } => {
-                watched.create_directory(author, &self.at(path), perform)
+        let (path, other) = match change {
+            NameChange::CreateDirectory { path }
+            | NameChange::CreateSymlink { path, .. }
+            | NameChange::Remove { path } => (path, None),
+            NameChange::CreateLink { of, path } => (path, Some(of)),
+            NameChange::Rename { from, to } => (from, Some(to)),
+        };
+        let other = other.map(|other| self.find(other)).transpose()?.flatten();
+        let Some((watched, path)) = self.find(path)? else { return Ok(perform()) };
+        let other = other.filter(|(root, _)| Arc::ptr_eq(root, watched)).map(|(_, path)| path);
+        match (change, other) {
+            (NameChange::CreateDirectory { .. }, _) => {
+                watched.create_directory(author, &path, perform)
             }
-            NameChange::CreateSymlink { path, target } => {
-                watched.create_symlink(author, &self.at(path), target, perform)
+            (NameChange::CreateSymlink { target, .. }, _) => {
+                watched.create_symlink(author, &path, target, perform)
             }
-            NameChange::CreateLink { of, path } => {
-                watched.create_link(author, &self.at(of), &self.at(path), perform)
+            (NameChange::CreateLink { .. }, Some(of)) => {
+                watched.create_link(author, &of, &path, perform)
             }
-            NameChange::Remove { path } => watched.remove(author, &self.at(path), perform),
-            NameChange::Rename { from, to } => {
-                watched.rename(author, &self.at(from), &self.at(to), perform)
+            // Another name of a file that no root of this one knows.
+            (NameChange::CreateLink { .. }, None) => return Ok(perform()),
+            (NameChange::Rename { .. }, Some(to)) => watched.rename(author, &path, &to, perform),
+            // Out of the root.
+            (NameChange::Rename { .. }, None) | (NameChange::Remove { .. }, _) => {
+                watched.remove(author, &path, perform)
             }
         }
         .map_err(|error| not_recorded(&error))
@@ -127,13 +162,26 @@ impl WatchedMount for MountInRoot {
         truncate: bool,
         open: Perform<'_>,
     ) -> Result<io::Result<Box<dyn FileWriting>>, ChangeNotRecorded> {
-        self.root.await_baseline()?;
-        let opened = self
-            .root
-            .watched
-            .open_for_writing(author.clone(), &self.at(path), truncate, open)
+        let Some((watched, path)) = self.find(path)? else {
+            return Ok(open().map(|()| -> Box<dyn FileWriting> { Box::new(Unwatched) }));
+        };
+        let opened = watched
+            .open_for_writing(author.clone(), &path, truncate, open)
             .map_err(|error| not_recorded(&error))?;
         Ok(opened.map(|(writing, ())| -> Box<dyn FileWriting> { Box::new(OpenFile(writing)) }))
+    }
+}
+
+/// A file of the mount that lies in no root.
+struct Unwatched;
+
+impl FileWriting for Unwatched {
+    fn edit(
+        &self,
+        _: &FileEdit<'_>,
+        perform: Perform<'_>,
+    ) -> Result<io::Result<()>, ChangeNotRecorded> {
+        Ok(perform())
     }
 }
 

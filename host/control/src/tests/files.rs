@@ -25,24 +25,40 @@ impl Host {
         policy: RootPolicy,
         mounted: &str,
         files: &[(&str, &str)],
+        writes: (&str, End),
+    ) -> Self {
+        Self::with(policy, "", mounted, "f", files, writes).await
+    }
+
+    /// The same with the root in the directory `watched` of where the files are.
+    async fn with(
+        policy: RootPolicy,
+        watched: &str,
+        mounted: &str,
+        file: &str,
+        files: &[(&str, &str)],
         (text, end): (&str, End),
     ) -> Self {
         let place = Place::new();
         let root = place.path("root");
         std::fs::create_dir_all(root.join(mounted)).expect("made");
+        std::fs::create_dir_all(root.join(watched)).expect("made");
         for (path, text) in files {
             write(&root.join(path), text.as_bytes());
         }
-        let body = Body::Write { file: "f", text, end };
+        let body = Body::Write { file, text, end };
         let mut config = place.config(&[&guest("writer@1.2.3", body).with_side_effects().build()]);
         let mount: Mount =
             format!("{}:/data:rw", root.join(mounted).display()).parse().expect("a mount");
         let grant = Grant { mounts: vec![mount], ..Grant::default() };
         let policy_of_it = ComponentPolicy { grant: Arc::new(grant), limits: Limits::default() };
         config.policies = policies("writer", policy_of_it);
-        let mut watched = RootConfig::new("notes".parse().expect("a name"), root);
+        // The host's own root looks at one file alone, and at nothing of a guest's.
+        let mut own = RootConfig::new("own".parse().expect("a name"), place.path(""));
+        own.only = vec!["settings".parse().expect("a path")];
+        let mut watched = RootConfig::new("notes".parse().expect("a name"), root.join(watched));
         watched.policy = policy;
-        config.roots = vec![watched];
+        config.roots = vec![own, watched];
         Self { control: start(config).await, place }
     }
 
@@ -145,4 +161,17 @@ async fn what_a_guest_makes_stays_where_what_others_make_is_removed() {
     assert!(!host.file("g").exists());
     assert_eq!(text(&host.file("f")), "hello");
     assert_eq!(host.told().await[0], ("f".to_owned(), by(call_id)));
+}
+
+#[tokio::test]
+async fn a_mount_that_holds_a_root_announces_what_lies_in_it_and_nothing_else() {
+    let policy = RootPolicy::Record;
+    let writes = ("hello", End::Return);
+    let inside = Host::with(policy, "sub", "", "sub/f", &[], writes).await;
+    let call_id = inside.call().await;
+    assert_eq!(inside.told().await, [("f".to_owned(), by(call_id))]);
+    let beside = Host::with(policy, "sub", "", "f", &[], writes).await;
+    beside.call().await;
+    assert_eq!(text(&beside.file("f")), "hello");
+    assert_eq!(beside.told().await, []);
 }
