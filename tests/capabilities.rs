@@ -15,6 +15,8 @@ type Twin = (&'static str, fn(), fn());
 const TWINS: &[Twin] = &[
     ("http-request", a_granted_request_is_answered, a_request_that_is_not_granted_is_denied),
     ("change-file", a_file_of_a_read_write_mount_changes, a_file_of_a_read_only_mount_does_not),
+    ("recall", a_granted_namespace_is_read, a_namespace_that_is_not_granted_is_not_read),
+    ("remember", a_read_write_namespace_changes, a_read_only_namespace_does_not),
     ("progress", progress_is_seen_by_who_watches, progress_past_its_limit_is_dropped),
     ("log", a_line_is_seen_by_who_watches, lines_past_their_limit_are_dropped),
 ];
@@ -82,6 +84,47 @@ fn a_file_of_a_read_only_mount_does_not() {
     let (body, text) = write("read-only");
     assert_eq!(body["denials"][0]["code"], "mount_read_only", "{body}");
     assert_eq!(text, "before");
+}
+
+/// A guest with two namespaces of the same start, one of which it may change; what `tool` gave.
+fn remember_and_recall(writable: &str, tool: &str, namespace: &str) -> Value {
+    let configuration = format!(
+        "[components.rogue-memory]\nkeyvalue = true\n[components.rogue-memory.memory]\nnamespaces = [{{ name = {writable:?}, access = \"read-write\" }}, {{ name = \"fixed\" }}]\n"
+    );
+    let server = Server::start(&configuration, &[("rogue-memory", "rogue-memory")]);
+    let entry = json!({"namespace": writable, "key": "a", "value": "kept"});
+    server.call("rogue-memory.put", &entry);
+    let arguments = json!({"namespace": namespace, "key": "a", "value": "changed"});
+    let body = server.call(&format!("rogue-memory.{tool}"), &arguments).json();
+    let after =
+        server.call("rogue-memory.get", &json!({"namespace": namespace, "key": "a"})).json();
+    json!({"body": body, "after": after["structured"]})
+}
+
+fn a_granted_namespace_is_read() {
+    let answer = remember_and_recall("notes", "get", "notes");
+    assert_eq!(answer["body"]["structured"]["value"], "\"kept\"", "{answer}");
+    assert!(answer["body"]["denials"].is_null(), "{answer}");
+}
+
+fn a_namespace_that_is_not_granted_is_not_read() {
+    let answer = remember_and_recall("notes", "get", "notes-of-others");
+    let denial = &answer["body"]["denials"][0];
+    assert_eq!(denial["code"], "memory_not_granted", "{answer}");
+    let grant = denial["grant"].as_str().unwrap_or_default();
+    assert!(grant.starts_with("[components.rogue-memory.memory] namespaces = "), "{answer}");
+}
+
+fn a_read_write_namespace_changes() {
+    let answer = remember_and_recall("notes", "put", "notes");
+    assert_eq!(answer["body"]["structured"], 2, "{answer}");
+    assert_eq!(answer["after"]["value"], "\"changed\"", "{answer}");
+}
+
+fn a_read_only_namespace_does_not() {
+    let answer = remember_and_recall("notes", "put", "fixed");
+    assert_eq!(answer["body"]["denials"][0]["code"], "memory_read_only", "{answer}");
+    assert_eq!(answer["after"], Value::Null, "{answer}");
 }
 
 /// The events of a call of which somebody watches the stream.

@@ -12,6 +12,7 @@ mod contract;
 mod denials;
 mod egress;
 mod files;
+mod guest_memory;
 mod harness;
 mod lifecycle;
 mod memory;

@@ -252,6 +252,11 @@ impl Components {
         }
     }
 
+    /// Where a component is kept, if components are kept.
+    pub(crate) fn path_of(&self, reference: &ComponentRef) -> Option<std::path::PathBuf> {
+        Some(self.directory.as_ref()?.path_of(&file_of(reference)))
+    }
+
     /// Loads a component, writes it into the directory, and serves it.
     ///
     /// # Errors

@@ -16,6 +16,7 @@ use foreshore_domain::id::CallId;
 use foreshore_domain::limits::Limits;
 use foreshore_domain::outcome::{CallFailure, Outcome};
 use foreshore_domain::policy::Policies;
+use foreshore_integrity::RootConfig;
 use foreshore_runtime::{
     Component, EngineConfig, InspectError, LoadFailure, Loader, LoaderConfig, Sandbox, Source,
 };
@@ -32,6 +33,7 @@ use crate::effects::Door;
 use crate::egress::{Egress, EgressConfig};
 use crate::error::{PutError, RemoveError, StartError};
 use crate::events::{EventFilter, Page};
+use crate::integrity::Integrity;
 use crate::invoke::{Invocation, Invoker, failure};
 use crate::memory::Memory;
 use crate::record::Recorder;
@@ -61,6 +63,8 @@ pub struct ControlConfig {
     pub egress: EgressConfig,
     /// Take up what changes in the components directory.
     pub watch: bool,
+    /// Directories whose files are watched for changes.
+    pub roots: Vec<RootConfig>,
 }
 
 impl ControlConfig {
@@ -77,6 +81,7 @@ impl ControlConfig {
             concurrency: ConcurrencyConfig::default(),
             egress: EgressConfig::default(),
             watch: false,
+            roots: Vec::new(),
         }
     }
 }
@@ -109,6 +114,7 @@ pub struct Control {
     components: Arc<Components>,
     journal: Journal,
     memory: Memory,
+    integrity: Arc<Integrity>,
     upkeep: Upkeep,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -129,7 +135,9 @@ impl Control {
         let recorder = Recorder::new(journal.clone());
         recorder.host(EventKind::HostStarted).await?;
 
-        let door = Arc::new(Door::new(Egress::new(config.egress)?, recorder.clone()));
+        let memory = Memory::new(journal.clone());
+        let egress = Egress::new(config.egress)?;
+        let door = Arc::new(Door::new(egress, recorder.clone(), memory.clone()));
         let sandbox = Sandbox::new(&config.engine, door.clone())?;
         let component_max_bytes = config.loader.component_max_bytes;
         let loader = Loader::new(sandbox, config.loader)?;
@@ -158,12 +166,25 @@ impl Control {
         if let Some(watch) = watch {
             tasks.spawn(watch.run(Arc::clone(&components), stop.clone()));
         }
-        let memory = Memory::new(journal.clone());
+        let integrity = Arc::new(Integrity::open(journal.clone(), config.roots)?);
+        let watching = Arc::clone(&integrity);
+        tasks.spawn_blocking(move || watching.watch());
+        tasks.spawn(Arc::clone(&integrity).keep_bounds(stop.clone()));
         let upkeep = Upkeep::new(journal.clone(), &config.journal);
         tasks.spawn(memory.clone().sweep(stop.clone()));
         let admission = Admission::new(config.concurrency, tasks.clone());
         let invoker = Invoker { door, recorder, tasks: tasks.clone() };
-        Ok(Arc::new(Self { admission, invoker, components, journal, memory, upkeep, tasks, stop }))
+        Ok(Arc::new(Self {
+            admission,
+            invoker,
+            components,
+            journal,
+            memory,
+            integrity,
+            upkeep,
+            tasks,
+            stop,
+        }))
     }
 
     /// Lets a call in, now or within `queue_wait_max`. To be asked before any work is done for
@@ -248,7 +269,9 @@ impl Control {
             return Err(PutError::ShuttingDown);
         }
         let _token = self.tasks.token();
-        self.components.put(bytes, name).await
+        let reference = self.components.put(bytes, name).await?;
+        self.approve_own(std::slice::from_ref(&reference)).await;
+        Ok(reference)
     }
 
     /// Removes a component from the components directory, in one version or in all. Calls that
@@ -266,7 +289,18 @@ impl Control {
             return Err(RemoveError::ShuttingDown);
         }
         let _token = self.tasks.token();
-        self.components.remove(name, version).await
+        let removed = self.components.remove(name, version).await?;
+        self.approve_own(&removed).await;
+        Ok(removed)
+    }
+
+    /// What the host did to its own components directory is good, where that is watched.
+    async fn approve_own(&self, references: &[ComponentRef]) {
+        let files: Vec<PathBuf> =
+            references.iter().filter_map(|reference| self.components.path_of(reference)).collect();
+        let integrity = Arc::clone(&self.integrity);
+        let approve = move || files.iter().for_each(|file| integrity.approve_own(file));
+        let _ = tokio::task::spawn_blocking(approve).await;
     }
 
     /// Loads a component without serving it: says whether this host would, and if not, why.
@@ -298,6 +332,11 @@ impl Control {
     /// Memory, for people; guests reach it through the door.
     pub fn memory(&self) -> &Memory {
         &self.memory
+    }
+
+    /// The watched directories. Its methods block.
+    pub fn integrity(&self) -> &Arc<Integrity> {
+        &self.integrity
     }
 
     /// What an operator has done to the journal.
@@ -363,6 +402,8 @@ impl Control {
             Ok(()) => Drained::Completely,
             Err(_) => Drained::Partly { running: self.admission.running() },
         };
+        let integrity = Arc::clone(&self.integrity);
+        let _ = tokio::task::spawn_blocking(move || integrity.stop()).await;
         if let Err(error) = self.invoker.recorder.host(EventKind::HostStopped).await {
             tracing::warn!(%error, "the end of the host was not recorded");
         }

@@ -6,11 +6,14 @@
 //! call that asks, and a guest has no way to name another. *Approval* has its place between
 //! policy and budget, marked below; this version asks nobody, so what policy allows needs no
 //! approval. Deliberately absent: how HTTP is done (`egress`) and how files are changed (the
-//! runtime, through the handle of the mount, once the door let it through).
+//! runtime, through the handle of the mount, once the door let it through). Memory is looked up
+//! and changed in `effects/memory.rs`.
 //!
 //! Invariants: an effect that changes something outside is performed only after its intent is
 //! on disk, and a denial is in `call.denials` before the guest hears of it. `invoke` records
 //! the denials of a call from there, so those the runtime finds by itself are recorded too.
+
+mod memory;
 
 use std::sync::Arc;
 
@@ -26,6 +29,7 @@ use foreshore_domain::ports::{BoxFuture, Effects};
 
 use crate::egress::Egress;
 use crate::intents::Intents;
+use crate::memory::Memory;
 use crate::record::{HttpEnd, Recorder, shortened};
 
 /// The door. See the module.
@@ -33,14 +37,15 @@ pub struct Door {
     egress: Egress,
     recorder: Recorder,
     intents: Intents,
+    memory: Memory,
 }
 
 /// The longest message of a guest's progress that is passed on.
 const PROGRESS_MESSAGE_MAX_CHARS: usize = 1_024;
 
 impl Door {
-    pub(crate) fn new(egress: Egress, recorder: Recorder) -> Self {
-        Self { egress, recorder, intents: Intents::default() }
+    pub(crate) fn new(egress: Egress, recorder: Recorder, memory: Memory) -> Self {
+        Self { egress, recorder, intents: Intents::default(), memory }
     }
 
     /// Forgets what it kept of a call that has ended.
@@ -109,6 +114,10 @@ impl Effects for Door {
                 Effect::ChangeFile(change) => {
                     self.change_file(call, change).await.map(|()| EffectOutcome::Done)
                 }
+                Effect::Recall(read) => self.recall(call, read).await.map(EffectOutcome::Recalled),
+                Effect::Remember(write) => {
+                    self.remember(call, write).await.map(EffectOutcome::Remembered)
+                }
                 effect @ (Effect::Progress(_) | Effect::Log(_)) => {
                     self.note(call, effect);
                     Ok(EffectOutcome::Done)
@@ -123,7 +132,10 @@ impl Effects for Door {
             Effect::Log(line) => note_log(call, &line),
             // Only what nobody waits for can be noted; the rest was not asked of `perform`, so
             // it is not done.
-            Effect::HttpRequest(_) | Effect::ChangeFile(_) => {
+            Effect::HttpRequest(_)
+            | Effect::ChangeFile(_)
+            | Effect::Recall(_)
+            | Effect::Remember(_) => {
                 tracing::error!(effect = effect.kind(), "an effect was noted instead of performed");
             }
         }

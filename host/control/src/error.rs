@@ -46,6 +46,9 @@ pub enum StartError {
         /// Why.
         message: String,
     },
+    /// A directory to be watched.
+    #[error("a directory cannot be watched: {0}")]
+    Root(#[from] foreshore_integrity::OpenError),
     /// A number of calls or a time of zero.
     #[error("{setting} = 0 is refused: it is at least 1")]
     Zero {

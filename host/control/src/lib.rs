@@ -16,6 +16,7 @@ mod effects;
 pub mod egress;
 mod error;
 mod events;
+pub mod integrity;
 mod intents;
 mod invoke;
 pub mod memory;
@@ -33,8 +34,11 @@ pub use control::{Control, ControlConfig, Drained, JournalPlace};
 pub use effects::Door;
 pub use error::{PutError, RemoveError, StartError};
 pub use events::{EventFilter, Page};
+pub use integrity::Integrity;
 pub use invoke::Invocation;
 pub use memory::Memory;
+
+pub use foreshore_integrity::RootConfig;
 pub use summary::{Check, ComponentState, ComponentSummary, Readiness, ToolSummary};
 pub use upkeep::{Backup, Upkeep, UpkeepError};
 

@@ -170,6 +170,16 @@ impl Memory {
     /// # Errors
     /// [`MemoryFault`].
     pub async fn put(&self, tenant: &Tenant, put: Put) -> Result<u64, MemoryFault> {
+        self.put_beside(tenant, put, None).await
+    }
+
+    /// As [`Self::put`], with an event that is recorded if and only if the write is.
+    pub(crate) async fn put_beside(
+        &self,
+        tenant: &Tenant,
+        put: Put,
+        beside: Option<NewEvent>,
+    ) -> Result<u64, MemoryFault> {
         let now = clock::now_unix_ms();
         let usage = self.journal.memory(tenant, now)?.usage(put.namespace.as_str())?;
         let adds = u64::try_from(put.key.as_str().len() + put.value.as_str().len());
@@ -195,7 +205,8 @@ impl Memory {
             embedding: put.embedding,
         };
         let kind = EventKind::MemoryPut;
-        Ok(self.record(tenant, now, stream, kind, &payload, condition).await?.version)
+        let event = event(tenant, now, stream, kind, &payload)?;
+        Ok(self.record(event, beside, condition).await?.version)
     }
 
     /// Deletes a record, which is a version of its own; `None` if there was none.
@@ -209,6 +220,19 @@ impl Memory {
         key: Key,
         origin: Origin,
         expected_version: Option<u64>,
+    ) -> Result<Option<u64>, MemoryFault> {
+        self.delete_beside(tenant, namespace, key, origin, expected_version, None).await
+    }
+
+    /// As [`Self::delete`], with an event that is recorded if and only if the deletion is.
+    pub(crate) async fn delete_beside(
+        &self,
+        tenant: &Tenant,
+        namespace: Namespace,
+        key: Key,
+        origin: Origin,
+        expected_version: Option<u64>,
+        beside: Option<NewEvent>,
     ) -> Result<Option<u64>, MemoryFault> {
         let now = clock::now_unix_ms();
         let there = self.journal.memory(tenant, now)?.get(namespace.as_str(), key.as_str())?;
@@ -225,7 +249,8 @@ impl Memory {
         let stream = stream(&namespace);
         let payload = MemoryDeleted { namespace, key, origin };
         let kind = EventKind::MemoryDeleted;
-        let receipt = self.record(tenant, now, stream, kind, &payload, condition).await?;
+        let event = event(tenant, now, stream, kind, &payload)?;
+        let receipt = self.record(event, beside, condition).await?;
         Ok(receipt.changed.then_some(receipt.version))
     }
 
@@ -240,13 +265,25 @@ impl Memory {
         relation: Relation,
         origin: Origin,
     ) -> Result<bool, MemoryFault> {
+        self.relate_beside(tenant, namespace, relation, origin, None).await
+    }
+
+    /// As [`Self::relate`], with an event that is recorded if and only if the relation is.
+    pub(crate) async fn relate_beside(
+        &self,
+        tenant: &Tenant,
+        namespace: Namespace,
+        relation: Relation,
+        origin: Origin,
+        beside: Option<NewEvent>,
+    ) -> Result<bool, MemoryFault> {
         let now = clock::now_unix_ms();
         let usage = self.journal.memory(tenant, now)?.usage(namespace.as_str())?;
         exhausted(&namespace, "relations", usage.relations, 0, NAMESPACE_RELATIONS_MAX)?;
         let stream = stream(&namespace);
         let payload = MemoryRelated { namespace, relation, origin };
-        let kind = EventKind::MemoryRelated;
-        Ok(self.record(tenant, now, stream, kind, &payload, None).await?.changed)
+        let event = event(tenant, now, stream, EventKind::MemoryRelated, &payload)?;
+        Ok(self.record(event, beside, None).await?.changed)
     }
 
     /// Takes a relation away; `false` if there was none.
@@ -263,8 +300,8 @@ impl Memory {
         let now = clock::now_unix_ms();
         let stream = stream(&namespace);
         let payload = MemoryRelated { namespace, relation, origin };
-        let kind = EventKind::MemoryUnrelated;
-        Ok(self.record(tenant, now, stream, kind, &payload, None).await?.changed)
+        let event = event(tenant, now, stream, EventKind::MemoryUnrelated, &payload)?;
+        Ok(self.record(event, None, None).await?.changed)
     }
 
     /// A record, or one version of it; `None` if there is none.
@@ -370,20 +407,15 @@ impl Memory {
         Ok(self.journal.memory(tenant, clock::now_unix_ms())?.namespaces()?)
     }
 
+    /// The receipt is that of `event`, which comes first.
     async fn record(
         &self,
-        tenant: &Tenant,
-        at_unix_ms: u64,
-        stream: Stream,
-        kind: EventKind,
-        payload: &impl serde::Serialize,
+        event: NewEvent,
+        beside: Option<NewEvent>,
         condition: Option<Condition>,
     ) -> Result<Receipt, MemoryFault> {
-        let payload = serde_json::to_vec(payload)
-            .map_err(|error| MemoryFault::Store { message: error.to_string() })?;
-        let event = NewEvent { at_unix_ms, tenant: tenant.clone(), stream, kind, payload };
         let commit = Commit {
-            events: vec![event],
+            events: [event].into_iter().chain(beside).collect(),
             conditions: condition.into_iter().collect(),
             blobs: Vec::new(),
         };
@@ -429,6 +461,18 @@ impl Memory {
 
 fn stream(namespace: &Namespace) -> Stream {
     Stream::Memory(namespace.as_str().to_owned())
+}
+
+fn event(
+    tenant: &Tenant,
+    at_unix_ms: u64,
+    stream: Stream,
+    kind: EventKind,
+    payload: &impl serde::Serialize,
+) -> Result<NewEvent, MemoryFault> {
+    let payload = serde_json::to_vec(payload)
+        .map_err(|error| MemoryFault::Store { message: error.to_string() })?;
+    Ok(NewEvent { at_unix_ms, tenant: tenant.clone(), stream, kind, payload })
 }
 
 fn exhausted(

@@ -219,6 +219,24 @@ impl Recorder {
         });
     }
 
+    /// What goes into the commit of a change of memory, so that neither is there without the
+    /// other.
+    pub(crate) fn remembered(call_id: CallId, subject: &str) -> NewEvent {
+        NewEvent {
+            at_unix_ms: clock::now_unix_ms(),
+            tenant: TENANT,
+            stream: Stream::Call(call_id),
+            kind: EventKind::EffectPerformed,
+            payload: json(&EffectEvent {
+                effect: "remember",
+                subject: &shortened(subject, TEXT_MAX_CHARS),
+                detail: None,
+                status: None,
+                error: None,
+            }),
+        }
+    }
+
     /// On disk when this returns, if the journal works at all: what is loaded is served even
     /// when it cannot be recorded, as reads are.
     pub(crate) async fn component(&self, kind: EventKind, facts: ComponentFacts<'_>) {

@@ -25,6 +25,10 @@ pub enum DenialCode {
     HttpRequestNotAllowed,
     /// The call has used all of its outgoing requests.
     HttpRequestsExhausted,
+    /// No grant covers the namespace of memory, or the component has no bucket.
+    MemoryNotGranted,
+    /// The namespace of memory may only be read.
+    MemoryReadOnly,
     /// The component imports an interface that was not granted.
     ImportNotGranted,
     /// The component imports an interface that this host does not have.
@@ -45,6 +49,8 @@ impl DenialCode {
         Self::HttpAddressNotGranted,
         Self::HttpRequestNotAllowed,
         Self::HttpRequestsExhausted,
+        Self::MemoryNotGranted,
+        Self::MemoryReadOnly,
         Self::ImportNotGranted,
         Self::ImportNotLinked,
         Self::DeniedByTool,
@@ -62,6 +68,8 @@ impl DenialCode {
             Self::HttpAddressNotGranted => "http_address_not_granted",
             Self::HttpRequestNotAllowed => "http_request_not_allowed",
             Self::HttpRequestsExhausted => "http_requests_exhausted",
+            Self::MemoryNotGranted => "memory_not_granted",
+            Self::MemoryReadOnly => "memory_read_only",
             Self::ImportNotGranted => "import_not_granted",
             Self::ImportNotLinked => "import_not_linked",
             Self::DeniedByTool => "denied_by_tool",

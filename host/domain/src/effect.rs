@@ -3,6 +3,8 @@
 //! `Effect` is closed. A new capability is a new variant here, a WIT interface, a file in
 //! `runtime/src/capability/`, and a granted and a denied case under `tests/cases/`.
 
+mod memory;
+
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 
@@ -10,6 +12,10 @@ use crate::call::Progress;
 use crate::denial::Denial;
 use crate::grant::Mount;
 use crate::outcome::LogLine;
+pub use memory::{
+    MemoryEntry, MemoryHit, MemoryRead, MemoryReadKind, MemoryRecord, MemoryRefusal, MemoryWrite,
+    MemoryWriteKind, Recalled, Remembered, SearchMethod, Space,
+};
 
 /// One thing a guest wants done.
 pub enum Effect {
@@ -18,6 +24,10 @@ pub enum Effect {
     /// Change a file or directory of a mount. The runtime performs it, through the directory
     /// handle of the mount, once the door has let it through.
     ChangeFile(FileChange),
+    /// Look something up in memory.
+    Recall(MemoryRead),
+    /// Change memory.
+    Remember(MemoryWrite),
     /// Tell whoever watches how far the call has come.
     Progress(Progress),
     /// Keep a line for the author and the operator.
@@ -26,13 +36,16 @@ pub enum Effect {
 
 impl Effect {
     /// The kinds of effect, for tests that hold each to a granted and a denied case.
-    pub const KINDS: &[&str] = &["http-request", "change-file", "progress", "log"];
+    pub const KINDS: &[&str] =
+        &["http-request", "change-file", "recall", "remember", "progress", "log"];
 
     /// The name in records and metrics.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::HttpRequest(_) => "http-request",
             Self::ChangeFile(_) => "change-file",
+            Self::Recall(_) => "recall",
+            Self::Remember(_) => "remember",
             Self::Progress(_) => "progress",
             Self::Log(_) => "log",
         }
@@ -152,6 +165,10 @@ pub enum FileChangeKind {
 pub enum EffectOutcome {
     /// The response to a request.
     HttpResponse(HttpResponse),
+    /// What memory holds.
+    Recalled(Recalled),
+    /// What was changed in memory, which is on disk.
+    Remembered(Remembered),
     /// Let through, or done.
     Done,
 }
@@ -206,6 +223,9 @@ pub enum EffectError {
         /// What is wrong with it.
         message: String,
     },
+    /// Memory did not do it, for a reason other than policy.
+    #[error(transparent)]
+    Memory(#[from] MemoryRefusal),
     /// It could not be recorded, so it was not done.
     #[error("not done, because it could not be recorded: {0}")]
     NotRecorded(String),

@@ -218,9 +218,13 @@ pub enum EventKind {
     FileBaselined,
     /// A file of a watched directory changed.
     FileChanged,
-    /// A file was put back to an earlier version.
-    FileRestored,
-    /// What a call changed in files was undone.
+    /// What is known of files of a watched directory is good.
+    FileApproved,
+    /// Versions of files are no longer kept.
+    FileDropped,
+    /// What a call changed in files is about to be undone.
+    FileUndoPlanned,
+    /// What a call changed in files was undone, or could not be.
     FileUndone,
     /// Blobs are needed no more by events that named them.
     BlobReleased,
@@ -257,7 +261,9 @@ impl EventKind {
         Self::VariableSet,
         Self::FileBaselined,
         Self::FileChanged,
-        Self::FileRestored,
+        Self::FileApproved,
+        Self::FileDropped,
+        Self::FileUndoPlanned,
         Self::FileUndone,
         Self::BlobReleased,
         Self::EventsDropped,
@@ -288,7 +294,9 @@ impl EventKind {
             Self::VariableSet => "variable.set",
             Self::FileBaselined => "file.baselined",
             Self::FileChanged => "file.changed",
-            Self::FileRestored => "file.restored",
+            Self::FileApproved => "file.approved",
+            Self::FileDropped => "file.dropped",
+            Self::FileUndoPlanned => "file.undo_planned",
             Self::FileUndone => "file.undone",
             Self::BlobReleased => "blob.released",
             Self::EventsDropped => "journal.dropped",

@@ -1,5 +1,7 @@
 //! What a component may touch. An empty grant is the default and allows nothing.
 
+mod memory;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
@@ -9,6 +11,10 @@ use crate::component::ComponentRef;
 use crate::denial::{Denial, DenialCode};
 use crate::http_rule::HttpRule;
 use crate::limits::Limit;
+pub use memory::{
+    MemoryGrant, NamespaceGrant, NamespacePattern, NamespacePatternError, bucket, keyvalue_grant,
+    memory_grant,
+};
 
 /// Everything a component was granted. Deny is the default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,6 +25,10 @@ pub struct Grant {
     pub http: Option<HttpGrant>,
     /// Values for `wasi:config/store`; `None` means that it is not granted at all.
     pub config: Option<BTreeMap<String, String>>,
+    /// Namespaces of memory; `None` means that `foreshore:memory` is not granted at all.
+    pub memory: Option<MemoryGrant>,
+    /// A bucket of its own for `wasi:keyvalue`.
+    pub keyvalue: bool,
     /// Environment variables.
     pub env: BTreeMap<String, String>,
     /// What its clocks show.
@@ -47,7 +57,7 @@ impl Mount {
     pub const DEFAULT_ENTRIES_MAX: Limit = const { Limit::new(100_000).expect("not zero") };
 }
 
-/// What a guest may do in a mount.
+/// What a guest may do in a mount or a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     /// Read and list.

@@ -12,8 +12,12 @@ use serde::{Deserialize, Serialize};
 use crate::blob::BlobDigest;
 use crate::id::CallId;
 
+mod events;
 mod path;
 
+pub use self::events::{
+    FileBaselined, FileChanged, FilesApproved, UndoEnded, UndoPlanned, VersionName, VersionsDropped,
+};
 pub use self::path::{EntryPath, PathError, escape, unescape};
 
 /// Names a watched directory: 1 to 128 characters, none of them a control character.

@@ -145,8 +145,13 @@ pub(crate) async fn start(config: &Config, plan: Plan) -> Result<Arc<Control>, F
     // A command that only looks does not leave a directory behind.
     let directory = Some(&config.components_directory)
         .filter(|path| plan.uses_directory && (plan.purpose != Purpose::Command || path.is_dir()));
+    let roots = match plan.purpose {
+        Purpose::Server => config.watched_roots()?,
+        _ => Vec::new(),
+    };
     let control = ControlConfig {
         engine,
+        roots,
         policies: plan.policies,
         journal,
         components_directory: directory.cloned(),
@@ -263,6 +268,7 @@ pub(crate) fn gateway(config: &Config) -> GatewayConfig {
 /// The first setting that would be refused.
 pub(crate) fn check(config: &Config) -> Result<(), ConfigError> {
     crate::telemetry::filter(&config.sections.log)?;
+    config.watched_roots()?;
     gateway(config).checked().map_err(|error| config.refused(&["server"], &error))?;
     let ceiling = engine(&config.sections.runtime).memory_ceiling_bytes;
     for (name, limits) in config.policies.limits() {

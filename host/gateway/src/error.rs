@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use foreshore_control::integrity::FilesFault;
 use foreshore_control::memory::MemoryFault;
 use foreshore_control::store::ReadError;
 use foreshore_control::store::{BackupError, CheckError, RebuildError};
@@ -152,6 +153,33 @@ impl From<MemoryFault> for Refusal {
                 Problem::new(unprocessable, code, "The record cannot be kept", text)
             }
             MemoryFault::ReadOnly { .. } => Problem::store_read_only(text),
+            unknown => Problem::host(&unknown.to_string()),
+        }
+    }
+}
+
+impl From<FilesFault> for Refusal {
+    fn from(fault: FilesFault) -> Self {
+        let (code, mut text) = (fault.code(), fault.to_string());
+        match fault {
+            FilesFault::UnknownRoot { .. } => {
+                Problem::new(StatusCode::NOT_FOUND, code, "No root has this name", text)
+            }
+            FilesFault::NotFound { .. } => {
+                Problem::new(StatusCode::NOT_FOUND, code, "Nothing is recorded of it", text)
+            }
+            FilesFault::Conflicts { conflicts } => {
+                for conflict in conflicts.iter().take(100) {
+                    text.push_str("; ");
+                    text.push_str(&conflict.to_string());
+                }
+                Problem::new(StatusCode::CONFLICT, code, "Files changed since the call", text)
+            }
+            FilesFault::NotRestored { .. } => {
+                let status = StatusCode::UNPROCESSABLE_ENTITY;
+                Problem::new(status, code, "It could not be put back", text)
+            }
+            FilesFault::Record { .. } => Problem::store_read_only(text),
             unknown => Problem::host(&unknown.to_string()),
         }
     }

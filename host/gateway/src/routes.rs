@@ -20,6 +20,14 @@ pub(crate) enum Route {
     Search,
     Relations,
     Paths,
+    FileRoots,
+    FileChanges,
+    FileVersions,
+    FileDiff,
+    FileRestore,
+    FileApprove,
+    FileUndo,
+    FileScan,
     Events,
     Audit,
     StoreStats,
@@ -34,7 +42,7 @@ pub(crate) enum Route {
 }
 
 /// A path, what it is, and the methods it takes as `Allow` lists them. `GET` brings `HEAD`.
-pub(crate) const ROUTES: [(&str, Route, &str); 23] = [
+pub(crate) const ROUTES: [(&str, Route, &str); 31] = [
     ("/v1/tools", Route::Tools, "GET, HEAD"),
     ("/v1/tools/{tool}", Route::Tool, "GET, HEAD"),
     ("/v1/tools/{tool}/call", Route::Call, "POST"),
@@ -47,6 +55,14 @@ pub(crate) const ROUTES: [(&str, Route, &str); 23] = [
     ("/v1/memory/{namespace}/search", Route::Search, "POST"),
     ("/v1/graph/{namespace}/relations", Route::Relations, "GET, HEAD, POST, DELETE"),
     ("/v1/graph/{namespace}/paths", Route::Paths, "GET, HEAD"),
+    ("/v1/files/roots", Route::FileRoots, "GET, HEAD"),
+    ("/v1/files/changes", Route::FileChanges, "GET, HEAD"),
+    ("/v1/files/versions", Route::FileVersions, "GET, HEAD"),
+    ("/v1/files/diff", Route::FileDiff, "GET, HEAD"),
+    ("/v1/files/restore", Route::FileRestore, "POST"),
+    ("/v1/files/approve", Route::FileApprove, "POST"),
+    ("/v1/files/undo", Route::FileUndo, "POST"),
+    ("/v1/files/scan", Route::FileScan, "POST"),
     ("/v1/events", Route::Events, "GET, HEAD"),
     ("/v1/audit", Route::Audit, "GET, HEAD"),
     ("/v1/store/stats", Route::StoreStats, "GET, HEAD"),

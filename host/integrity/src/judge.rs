@@ -31,6 +31,8 @@ const STEADY_PATIENCE: Duration = Duration::from_millis(600);
 const AGAIN: Duration = Duration::from_millis(40);
 /// How long events hold the turn before what they found is recorded, and calls may come in.
 const TURN_MAX: Duration = Duration::from_millis(10);
+/// A file larger than this is read before the turn is taken.
+const LARGE_BYTES: u64 = 1 << 20;
 /// How many known paths are read at once.
 pub(crate) const PAGE: usize = 512;
 
@@ -102,7 +104,10 @@ impl WatchedRoot {
 
     /// Looks at many paths, parents first, and queues again what is not to be judged now.
     pub(crate) fn check_taken(&self, taken: &Taken) {
-        let mut rest = taken.paths.as_slice();
+        // A large file is read after the small ones, and without the turn.
+        let (large, small): (Vec<_>, Vec<_>) =
+            taken.paths.iter().cloned().partition(|(path, _)| self.is_large(path));
+        let mut rest = small.as_slice();
         let mut renames = taken.renames.as_slice();
         while !rest.is_empty() {
             let judged = self.check_some(std::mem::take(&mut renames), rest);
@@ -110,6 +115,42 @@ impl WatchedRoot {
             // Calls wait for the turn too.
             std::thread::yield_now();
         }
+        for (path, suspect) in large {
+            if let Err(error) = self.check_large(&path, suspect) {
+                self.put_off(&path, suspect, &error);
+            }
+        }
+    }
+
+    fn is_large(&self, path: &EntryPath) -> bool {
+        let Some((parent, name)) = path.split() else { return false };
+        let directory = self.root.directory(&parent);
+        let metadata = directory.and_then(|dir| dir.symlink_metadata(OsStr::from_bytes(name)));
+        metadata.is_ok_and(|metadata| metadata.is_file() && metadata.len() > LARGE_BYTES)
+    }
+
+    /// Looks at a file before it takes the turn. What was seen counts if nothing was recorded of
+    /// the path meanwhile, and no call has it open: then nothing that the host did is in it.
+    fn check_large(&self, path: &EntryPath, suspect: Suspect) -> Result<(), ChangeError> {
+        let before = self.ledger.known(self.name(), path)?;
+        let look = self.look_at(path)?;
+        let mut turn = self.turn();
+        let foreign = !turn.held.contains_key(path)
+            && self.root.covers(path)
+            && self.ledger.known(self.name(), path)? == before;
+        match look {
+            Some(look) if foreign && look.steady => {
+                let mut batch = Batch::default();
+                self.found(&mut turn, &mut batch, path, Some(&look))?;
+                self.commit(&mut turn, batch)?;
+                self.restore_owed(&mut turn, path);
+            }
+            _ => {
+                drop(turn);
+                self.check_some(&[], &[(path.clone(), suspect)]);
+            }
+        }
+        Ok(())
     }
 
     /// One turn: as many paths as it has time for, and at least one.
@@ -190,16 +231,28 @@ impl WatchedRoot {
         if patience == Patience::Some && look.as_ref().is_some_and(|look| !look.steady) {
             return Ok(Judged::Unsteady);
         }
+        self.found(turn, batch, path, look.as_ref())?;
+        Ok(Judged::Done)
+    }
+
+    /// Takes what was seen as the work of somebody outside, if it is news.
+    fn found(
+        &self,
+        turn: &mut Turn,
+        batch: &mut Batch,
+        path: &EntryPath,
+        look: Option<&Look>,
+    ) -> Result<(), ChangeError> {
         let found = batch.changes.len();
-        self.differ(batch, path, look.as_ref(), &Author::Outside)?;
-        if let Some(look) = &look {
+        self.differ(batch, path, look, &Author::Outside)?;
+        if let Some(look) = look {
             turn.names.note(path, &look.state);
             // The kernel tells of a change under the name alone by which it was made.
             if look.state.identity.links > 1 && batch.changes.len() > found {
                 turn.names.others(path, &look.state).for_each(|other| self.suspects.add(other));
             }
         }
-        Ok(Judged::Done)
+        Ok(())
     }
 
     /// Takes what was seen as a change by `author`, if it is one.

@@ -1,7 +1,8 @@
 //! The port to whoever records: what is known of each path, and the bytes of old versions.
 //!
 //! Deliberately absent: sequence numbers and times, which the recorder gives. The methods may
-//! block; they are never called on a thread of an asynchronous runtime by this crate itself.
+//! block: looks and scans call them on threads of this crate, announcements, restores and undos
+//! on that of the caller.
 
 use bytes::Bytes;
 use foreshore_domain::blob::BlobDigest;

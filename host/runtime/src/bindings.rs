@@ -14,13 +14,19 @@ wasmtime::component::bindgen!({
         world tool-component {
             import foreshore:progress/progress@0.1.0;
             import foreshore:log/log@0.1.0;
+            import foreshore:memory/memory@0.1.0;
             import wasi:logging/logging@0.1.0-draft;
+            import wasi:keyvalue/store@0.2.0-draft;
+            import wasi:keyvalue/atomics@0.2.0-draft;
             export foreshore:tool/tool@0.1.0;
         }
     ",
     world: "foreshore:host/tool-component",
     imports: { default: async | trappable },
     exports: { default: async },
+    with: {
+        "wasi:keyvalue/store.bucket": crate::capability::keyvalue::Bucket,
+    },
 });
 
 pub(crate) use exports::foreshore::tool::tool;

@@ -9,7 +9,7 @@
 
 use foreshore_domain::component::{Import, ImportVerdict};
 use foreshore_domain::denial::{Denial, DenialCode};
-use foreshore_domain::grant::Grant;
+use foreshore_domain::grant::{Access, Grant, keyvalue_grant, memory_grant};
 
 /// What the host does with an interface.
 #[derive(Clone, Copy)]
@@ -22,6 +22,10 @@ enum Rule {
     NeedsHttp,
     /// Only for a component with configuration values.
     NeedsConfig,
+    /// Only for a component with namespaces of memory.
+    NeedsMemory,
+    /// Only for a component with a bucket.
+    NeedsKeyvalue,
 }
 
 /// Interfaces by the name without version, and the version track that satisfies them: an import
@@ -57,10 +61,13 @@ const TABLE: &[(&str, Track, Rule)] = &[
     ("wasi:http/types", Track::Wasi02, Rule::NeedsHttp),
     ("wasi:http/outgoing-handler", Track::Wasi02, Rule::NeedsHttp),
     ("wasi:config/store", Track::Exactly("0.2.0-rc.1"), Rule::NeedsConfig),
+    ("wasi:keyvalue/store", Track::Exactly("0.2.0-draft"), Rule::NeedsKeyvalue),
+    ("wasi:keyvalue/atomics", Track::Exactly("0.2.0-draft"), Rule::NeedsKeyvalue),
     ("wasi:logging/logging", Track::Exactly("0.1.0-draft"), Rule::Linked),
     ("foreshore:types/types", Track::Foreshore01, Rule::Linked),
     ("foreshore:progress/progress", Track::Foreshore01, Rule::Linked),
     ("foreshore:log/log", Track::Foreshore01, Rule::Linked),
+    ("foreshore:memory/memory", Track::Foreshore01, Rule::NeedsMemory),
 ];
 
 /// The versions that satisfy an import.
@@ -100,17 +107,23 @@ pub(crate) fn verdict(import: &str, component: &str, grant: &Grant) -> ImportVer
         None => ImportVerdict::NotLinked,
         Some(Rule::Linked) => ImportVerdict::Linked,
         Some(Rule::LinkedDenied) => ImportVerdict::LinkedDenied,
-        Some(Rule::NeedsHttp) if grant.http.is_some() => ImportVerdict::Linked,
-        Some(Rule::NeedsHttp) => ImportVerdict::NotGranted {
-            grant: format!(
+        Some(Rule::NeedsHttp) => linked_if(grant.http.is_some(), || {
+            format!(
                 "[components.{component}.http] allow = [\"GET https://HOST/*\"] (or, for one call: --allow-http 'GET https://HOST/*')"
-            ),
-        },
-        Some(Rule::NeedsConfig) if grant.config.is_some() => ImportVerdict::Linked,
-        Some(Rule::NeedsConfig) => ImportVerdict::NotGranted {
-            grant: format!("[components.{component}.config] KEY = \"VALUE\""),
-        },
+            )
+        }),
+        Some(Rule::NeedsConfig) => linked_if(grant.config.is_some(), || {
+            format!("[components.{component}.config] KEY = \"VALUE\"")
+        }),
+        Some(Rule::NeedsMemory) => linked_if(grant.memory.is_some(), || {
+            memory_grant(component, "notes", Access::ReadWrite)
+        }),
+        Some(Rule::NeedsKeyvalue) => linked_if(grant.keyvalue, || keyvalue_grant(component)),
     }
+}
+
+fn linked_if(is_granted: bool, grant: impl FnOnce() -> String) -> ImportVerdict {
+    if is_granted { ImportVerdict::Linked } else { ImportVerdict::NotGranted { grant: grant() } }
 }
 
 /// The denial that an import means, if it means one.
@@ -127,7 +140,7 @@ pub(crate) fn denial(import: &Import) -> Option<Denial> {
 mod tests {
     use std::collections::BTreeMap;
 
-    use foreshore_domain::grant::HttpGrant;
+    use foreshore_domain::grant::{HttpGrant, MemoryGrant};
     use foreshore_domain::limits::Limits;
     use foreshore_domain::policy::{ComponentPolicy, Policies};
 
@@ -182,12 +195,17 @@ mod tests {
         import("wasi:logging/logging@0.1.0-draft", "log", "(param i32 i32 i32 i32 i32)"),
         import("foreshore:progress/progress@0.1.0", "report", "(param f64 i32 f64 i32 i32 i32)"),
         import("foreshore:log/log@0.1.0", "log", "(param i32 i32 i32)"),
+        import("foreshore:memory/memory@0.1.0", "get", "(param i32 i32 i32 i32 i32)"),
+        import("wasi:keyvalue/store@0.2.0-draft", "open", "(param i32 i32 i32)"),
+        import("wasi:keyvalue/atomics@0.2.0-draft", "increment", "(param i32 i32 i32 i64 i32)"),
     ];
 
     fn granted() -> Grant {
         Grant {
             http: Some(HttpGrant::default()),
             config: Some(BTreeMap::new()),
+            memory: Some(MemoryGrant::default()),
+            keyvalue: true,
             ..Grant::default()
         }
     }
@@ -243,6 +261,12 @@ mod tests {
             ("wasi:http/types@0.2.0", http),
             ("wasi:http/outgoing-handler@0.2.0", http),
             ("wasi:config/store@0.2.0-rc.1", "[components.words.config] KEY = \"VALUE\""),
+            (
+                "foreshore:memory/memory@0.1.0",
+                "[components.words.memory] namespaces = [{ name = \"notes\", access = \"read-write\" }]",
+            ),
+            ("wasi:keyvalue/store@0.2.0-draft", "[components.words] keyvalue = true"),
+            ("wasi:keyvalue/atomics@0.2.0-draft", "[components.words] keyvalue = true"),
         ] {
             let proof = PROOFS.iter().find(|proof| proof.interface == interface);
             let mut fixture = Fixture::named("words", "1.0.0");
@@ -291,7 +315,7 @@ mod tests {
             match rule {
                 Rule::Linked => assert_eq!(found, ImportVerdict::Linked, "{interface}"),
                 Rule::LinkedDenied => assert_eq!(found, ImportVerdict::LinkedDenied, "{interface}"),
-                Rule::NeedsHttp | Rule::NeedsConfig => {
+                Rule::NeedsHttp | Rule::NeedsConfig | Rule::NeedsMemory | Rule::NeedsKeyvalue => {
                     assert!(matches!(found, ImportVerdict::NotGranted { .. }), "{interface}");
                 }
             }

@@ -1,9 +1,10 @@
 //! What all components share, and a component linked to it.
 //!
-//! Everything that does not depend on a call is done here, once: the engine, one linker per
-//! need, the typed exports of a component, its mounts.
+//! Everything that does not depend on a call is done here, once: the engine, one linker for
+//! each set of needs, the typed exports of a component, its mounts.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use foreshore_domain::call::{CallContext, CallError, Denials, Meter};
@@ -21,7 +22,7 @@ use crate::bindings::ToolComponentPre;
 use crate::call::{self, CallReport, Run};
 use crate::capability::filesystem::{MountTable, Mounts};
 use crate::capability::{
-    clock, config, filesystem, http, io, log, progress, random, sockets, stdio,
+    clock, config, filesystem, http, io, keyvalue, log, memory, progress, random, sockets, stdio,
 };
 use crate::engine::{EngineConfig, new_engine};
 use crate::error::{EngineError, LinkError};
@@ -105,7 +106,7 @@ impl Sandbox {
     ) -> Result<Linked, LinkError> {
         let does_not_fit =
             |error: wasmtime::Error| LinkError::Interface { message: format!("{error:#}") };
-        let linker = self.0.linkers.of(grant);
+        let linker = self.0.linkers.of(grant).map_err(does_not_fit)?;
         let pre = linker
             .instantiate_pre(component)
             .and_then(ToolComponentPre::new)
@@ -115,45 +116,68 @@ impl Sandbox {
     }
 }
 
-/// One linker per need, each made once. What is not granted is not linked.
-struct Linkers([Linker<State>; 4]);
+type Link = fn(&mut Linker<State>) -> wasmtime::Result<()>;
+type IsGranted = fn(&Grant) -> bool;
 
-impl Linkers {
-    fn new(engine: &Engine) -> wasmtime::Result<Self> {
-        Ok(Self([
-            linker(engine, false, false)?,
-            linker(engine, true, false)?,
-            linker(engine, false, true)?,
-            linker(engine, true, true)?,
-        ]))
-    }
+/// What every component is linked to.
+const ALWAYS: [Link; 8] = [
+    clock::link,
+    filesystem::link,
+    io::link,
+    log::link,
+    progress::link,
+    random::link,
+    sockets::link,
+    stdio::link,
+];
 
-    fn of(&self, grant: &Grant) -> &Linker<State> {
-        &self.0[usize::from(grant.http.is_some()) + 2 * usize::from(grant.config.is_some())]
-    }
+/// What a component is linked to if it was granted.
+const NEEDS: [(IsGranted, Link); 4] = [
+    (|grant| grant.http.is_some(), http::link),
+    (|grant| grant.config.is_some(), config::link),
+    (|grant| grant.memory.is_some(), memory::link),
+    (|grant| grant.keyvalue, keyvalue::link),
+];
+
+/// Of [`NEEDS`], which are met.
+type Met = [bool; NEEDS.len()];
+
+/// One linker for each set of needs, made when a component first has it. What is not granted
+/// is not linked.
+struct Linkers {
+    engine: Engine,
+    made: Mutex<BTreeMap<Met, Arc<Linker<State>>>>,
 }
 
-fn linker(engine: &Engine, with_http: bool, with_config: bool) -> wasmtime::Result<Linker<State>> {
-    let mut linker = Linker::new(engine);
-    for link in [
-        clock::link,
-        filesystem::link,
-        io::link,
-        log::link,
-        progress::link,
-        random::link,
-        sockets::link,
-        stdio::link,
-    ] {
-        link(&mut linker)?;
+impl Linkers {
+    /// Makes the one that links everything, so that a build in which that fails does not start.
+    fn new(engine: &Engine) -> wasmtime::Result<Self> {
+        let linkers = Self { engine: engine.clone(), made: Mutex::default() };
+        linkers.meeting([true; NEEDS.len()])?;
+        Ok(linkers)
     }
-    if with_http {
-        http::link(&mut linker)?;
+
+    fn of(&self, grant: &Grant) -> wasmtime::Result<Arc<Linker<State>>> {
+        self.meeting(NEEDS.map(|(is_granted, _)| is_granted(grant)))
     }
-    if with_config {
-        config::link(&mut linker)?;
+
+    fn meeting(&self, met: Met) -> wasmtime::Result<Arc<Linker<State>>> {
+        // A std mutex: nothing awaits while it is held.
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(linker) = made.get(&met) {
+            return Ok(Arc::clone(linker));
+        }
+        let mut linker = Linker::new(&self.engine);
+        for link in ALWAYS {
+            link(&mut linker)?;
+        }
+        for (_, link) in NEEDS.iter().zip(met).filter(|(_, met)| *met).map(|(need, _)| need) {
+            link(&mut linker)?;
+        }
+        let linker = Arc::new(linker);
+        made.insert(met, Arc::clone(&linker));
+        Ok(linker)
     }
-    Ok(linker)
 }
 
 /// A component that is ready to be called.

@@ -80,7 +80,7 @@ mod tests {
     #[test]
     fn the_shipped_components_are_all_there() {
         let names: Vec<_> = components().iter().map(|shipped| shipped.name).collect();
-        assert_eq!(names, ["fetch", "files", "interpret", "query"]);
+        assert_eq!(names, ["fetch", "files", "interpret", "memory", "query"]);
         for shipped in components() {
             // 0x0d 0x00 0x01 0x00 after the magic number: a component, not a module.
             assert_eq!(shipped.bytes[..8], *b"\0asm\x0d\0\x01\0", "{}", shipped.name);

@@ -89,6 +89,14 @@ pub(crate) fn is_stored(txn: &WriteTransaction, digest: &BlobDigest) -> Result<b
     Ok(txn.open_table(BLOBS)?.get(digest.as_bytes())?.is_some())
 }
 
+pub(crate) fn is_there(txn: &ReadTransaction, digest: &BlobDigest) -> Result<bool, ReadError> {
+    match txn.open_table(BLOBS) {
+        Ok(table) => Ok(table.get(digest.as_bytes()).map_err(storage)?.is_some()),
+        Err(TableError::TableDoesNotExist(_)) => Ok(false),
+        Err(error) => Err(storage(error)),
+    }
+}
+
 /// A blob's bytes, held to its digest; `None` if it is not stored.
 pub(crate) fn get(
     txn: &ReadTransaction,

@@ -17,7 +17,7 @@ use crate::journal::{EVENT_MAX_BYTES, event_bytes};
 use crate::views::Receipt;
 
 /// The most events of one entry.
-pub const COMMIT_EVENTS_MAX: usize = 256;
+pub const COMMIT_EVENTS_MAX: usize = 1_024;
 /// The most bytes that the events of one entry have together.
 pub const COMMIT_EVENT_BYTES_MAX: usize = 4 << 20;
 /// The most bytes, before compression, that the blobs of one entry have together.
@@ -53,7 +53,8 @@ impl Blob {
         self.digest
     }
 
-    pub(crate) fn bytes(&self) -> &Bytes {
+    /// What it holds.
+    pub fn bytes(&self) -> &Bytes {
         &self.bytes
     }
 }

@@ -31,6 +31,7 @@ use crate::reserve::Reserve;
 use crate::seal_files::SealFiles;
 use crate::seals::{self, Opening, Seals};
 use crate::start::{self, Medium};
+use crate::views::files::FilesReader;
 use crate::views::memory::{CacheStats, MemoryReader};
 use crate::views::streams;
 use crate::views::variables::VariablesReader;
@@ -375,6 +376,23 @@ impl Journal {
     /// How the cache of [`MemoryReader::get`] does.
     pub fn memory_cache(&self) -> CacheStats {
         self.0.shared.caches.records.stats()
+    }
+
+    /// What is known of a tenant's files now.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn files(&self, tenant: &Tenant) -> Result<FilesReader, ReadError> {
+        let read = self.db()?.begin_read()?;
+        Ok(FilesReader::open(&read, tenant.as_str())?)
+    }
+
+    /// Whether a blob is stored.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn has_blob(&self, digest: &BlobDigest) -> Result<bool, ReadError> {
+        self.reading(|read| blobs::is_there(read, digest))
     }
 
     /// The variables of a conversation as they stand now.

@@ -54,4 +54,4 @@ pub use journal::Journal;
 pub use rebuild::Progress;
 pub use seals::SealEvery;
 pub use upkeep::{BackupError, CheckError, Checked, Stats};
-pub use views::{Receipt, ViewError, memory, variables};
+pub use views::{Receipt, ViewError, files, memory, variables};

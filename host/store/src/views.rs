@@ -9,6 +9,7 @@
 
 pub(crate) mod blob_references;
 mod codec;
+pub mod files;
 pub mod memory;
 pub(crate) mod streams;
 pub mod variables;
@@ -154,6 +155,12 @@ impl<'t> Views<'t> {
             | memory_kind::RELATED
             | memory_kind::UNRELATED => memory::apply(self.txn, event),
             KIND_SET => variables::apply(self.txn, event),
+            files::kind::BASELINED
+            | files::kind::CHANGED
+            | files::kind::APPROVED
+            | files::kind::UNDO_PLANNED
+            | files::kind::UNDONE
+            | files::kind::DROPPED => files::apply(self.txn, event),
             _ => Ok(Receipt::NONE),
         }
     }
@@ -185,6 +192,7 @@ impl<'t> Views<'t> {
 pub(crate) fn clear(txn: &WriteTransaction) -> Result<(), ViewError> {
     streams::clear(txn)?;
     blob_references::clear(txn)?;
+    files::clear(txn)?;
     memory::clear(txn)?;
     variables::clear(txn)
 }
@@ -194,6 +202,7 @@ pub(crate) fn dump(txn: &ReadTransaction) -> Result<Vec<(&'static str, Vec<u8>)>
     Ok(vec![
         ("streams", streams::dump(txn)?),
         ("blob references", blob_references::dump(txn)?),
+        ("files", files::dump(txn)?),
         ("memory", memory::dump(txn)?),
         ("variables", variables::dump(txn)?),
     ])

@@ -62,7 +62,10 @@ async fn change_a_file(journal: &Journal, n: u32, head: &mut u64) -> u64 {
     let root = || Stream::Root("home".to_owned());
     let seq = *head;
     let blob = Blob::new(format!("{n}").repeat(100));
-    let payload = format!("{{\"blobs\":[\"{}\"]}}", blob.digest()).into_bytes();
+    let payload = format!(
+        "{{\"change\":{{\"root\":\"home\",\"path\":\"f\",\"kind\":\"created\",\"before\":null,\"after\":null,\"author\":\"outside\"}},\"blobs\":[\"{}\"]}}",
+        blob.digest()
+    ).into_bytes();
     let changed = NewEvent { stream: root(), kind: EventKind::FileChanged, payload, ..event("") };
     let commit = Commit {
         events: vec![changed, event("kept")],

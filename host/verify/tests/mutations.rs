@@ -268,3 +268,26 @@ async fn an_archive_and_the_rest_verify_as_one_and_the_rest_from_its_checkpoint(
     let unanchored = verify([&*rest], &without, Trust::FirstSeen);
     assert!(matches!(unanchored, Err(Failure::Wrong(Finding { seq: 31, .. }))), "{unanchored:?}");
 }
+
+/// `cargo test --release -p foreshore-verify measure -- --ignored --nocapture`
+#[tokio::test]
+#[ignore = "a measurement, not a check"]
+async fn measure_verification() {
+    let place = tempfile::tempdir().expect("a directory");
+    let path = place.path().join("journal.redb");
+    let journal = Journal::open(&path, &JournalConfig::default()).expect("opens");
+    for _ in 0..10 {
+        for _ in 0..50_000 {
+            journal.append_soon_with(|| NewEvent { payload: vec![b'x'; 200], ..event(1) });
+        }
+        journal.flush().await;
+    }
+    journal.seal().await.expect("sealed");
+    let mut export = Vec::new();
+    journal.export(&mut export).expect("exported");
+    let text = std::fs::read_to_string(path.with_extension("checkpoints.jsonl")).expect("there");
+    let checkpoints = Checkpoint::parse_all(&text).expect("checkpoints");
+    let started = std::time::Instant::now();
+    let report = verify([&*export], &checkpoints, Trust::FirstSeen).expect("verifies");
+    println!("{} events in {:?}", report.events(), started.elapsed());
+}

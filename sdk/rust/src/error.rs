@@ -140,6 +140,26 @@ impl From<Error> for wit::Error {
     }
 }
 
+/// What the host answered, to be passed on or looked at.
+impl From<wit::Error> for Error {
+    fn from(error: wit::Error) -> Self {
+        match error {
+            wit::Error::Denied(denial) => Self::denied(denial.code, denial.subject),
+            wit::Error::Refused(message) => Self::Refused(message),
+            wit::Error::Invalid(input) => {
+                Self::Invalid { pointer: input.pointer, message: input.message }
+            }
+            wit::Error::NotFound(message) => Self::NotFound(message),
+            wit::Error::Exhausted(budget) => Self::Exhausted(budget),
+            wit::Error::Unavailable(after_ms) => Self::Unavailable {
+                retry_after: after_ms.map(|after_ms| Duration::from_millis(after_ms.into())),
+            },
+            wit::Error::UnknownOutcome(message) => Self::UnknownOutcome(message),
+            wit::Error::Failed(message) => Self::Failed(message),
+        }
+    }
+}
+
 /// Without the path at hand a refusal cannot be told from a fault, so it becomes
 /// [`Error::Failed`]; the `fs` feature has `fs::explain`, which knows the path.
 impl From<std::io::Error> for Error {

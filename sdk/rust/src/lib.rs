@@ -47,6 +47,8 @@ pub mod fs;
 #[cfg(feature = "http")]
 pub mod http;
 pub mod log;
+#[cfg(feature = "memory")]
+pub mod memory;
 pub mod progress;
 #[doc(hidden)]
 pub mod returns;

@@ -8,8 +8,10 @@ use foreshore_domain::component::{ComponentRef, ToolHints};
 use foreshore_domain::denial::DenialCode;
 use foreshore_domain::effect::{
     Effect, EffectError, EffectOutcome, FileChange, FileChangeKind, HttpRequest, HttpTimeouts,
+    MemoryRead, MemoryReadKind, MemoryRecord, MemoryRefusal, MemoryWrite, MemoryWriteKind,
+    Recalled, Remembered, Space,
 };
-use foreshore_domain::grant::{Grant, HttpGrant, Mount};
+use foreshore_domain::grant::{Access, Grant, HttpGrant, MemoryGrant, Mount, NamespaceGrant};
 use foreshore_domain::id::{CallId, Digest};
 use foreshore_domain::limits::Limits;
 use foreshore_domain::outcome::{LogLevel, LogLine};
@@ -22,6 +24,7 @@ use tokio::net::TcpListener;
 use super::*;
 use crate::Door;
 use crate::egress::{Egress, EgressConfig};
+use crate::memory::Memory;
 use crate::record::Recorder;
 
 struct Fixture {
@@ -33,7 +36,8 @@ impl Fixture {
     fn new() -> Self {
         let journal = Journal::in_memory(&JournalConfig::default()).expect("opens");
         let egress = Egress::new(EgressConfig::default()).expect("valid");
-        Self { door: Door::new(egress, Recorder::new(journal.clone())), journal }
+        let (recorder, memory) = (Recorder::new(journal.clone()), Memory::new(journal.clone()));
+        Self { door: Door::new(egress, recorder, memory), journal }
     }
 
     async fn change(
@@ -264,4 +268,72 @@ async fn listener(methods: &str) -> (TcpListener, Grant) {
         networks: vec!["127.0.0.1/32".parse().expect("a network")],
     };
     (listener, Grant { http: Some(http), ..Grant::default() })
+}
+
+fn namespace(name: &str) -> Space {
+    Space::Namespace(name.to_owned().try_into().expect("a namespace"))
+}
+
+fn memory_call(name: &str, access: Access) -> Arc<CallContext> {
+    let granted = NamespaceGrant { pattern: name.parse().expect("a pattern"), access };
+    let memory = Some(MemoryGrant { namespaces: vec![granted] });
+    context(Grant { memory, ..Grant::default() }, None)
+}
+
+fn put(space: Space, expected_version: Option<u64>) -> Effect {
+    let record = MemoryRecord {
+        key: "a".to_owned().try_into().expect("a key"),
+        value: foreshore_domain::memory::JsonText::parse("\"tide\"").expect("JSON"),
+        tags: Default::default(),
+        importance: Default::default(),
+        ttl: None,
+        expected_version,
+    };
+    Effect::Remember(MemoryWrite { space, kind: MemoryWriteKind::Put(record) })
+}
+
+fn get(space: Space) -> Effect {
+    let key = "a".to_owned().try_into().expect("a key");
+    Effect::Recall(MemoryRead { space, kind: MemoryReadKind::Get { key } })
+}
+
+#[tokio::test]
+async fn a_change_of_memory_is_on_disk_with_the_calls_own_event_before_its_version_is_told() {
+    let fixture = Fixture::new();
+    let call = memory_call("notes", Access::ReadWrite);
+    let told = fixture.door.perform(&call, put(namespace("notes"), None)).await.expect("written");
+    assert!(matches!(told, EffectOutcome::Remembered(Remembered::Version(1))));
+    let events = fixture.recorded();
+    assert_eq!(kinds(&events), ["memory.put", "effect.performed"]);
+    assert_eq!(events[0].1["origin"], "tool:guest");
+    assert_eq!(events[1].1["effect"], "remember");
+    assert_eq!(events[1].1["subject"], "put notes/a");
+    let stale = fixture.door.perform(&call, put(namespace("notes"), Some(7))).await;
+    let Err(EffectError::Memory(MemoryRefusal::Conflict { actual, .. })) = stale else {
+        panic!("a conflict")
+    };
+    assert_eq!(actual, 1);
+    assert_eq!(fixture.recorded().len(), 2, "what did not happen is not recorded as done");
+}
+
+#[tokio::test]
+async fn memory_that_is_not_granted_is_denied_noted_and_unchanged() {
+    let fixture = Fixture::new();
+    let call = memory_call("notes", Access::ReadOnly);
+    for (effect, code) in [
+        (put(namespace("notes"), None), DenialCode::MemoryReadOnly),
+        (put(namespace("notes2"), None), DenialCode::MemoryNotGranted),
+        (get(namespace("notes2")), DenialCode::MemoryNotGranted),
+        (get(namespace("kv.guest")), DenialCode::MemoryNotGranted),
+        (put(Space::Bucket, None), DenialCode::MemoryNotGranted),
+    ] {
+        let Err(EffectError::Denied(denial)) = fixture.door.perform(&call, effect).await else {
+            panic!("denied")
+        };
+        assert_eq!(denial.code, code);
+        assert_eq!(call.denials.last(), Some(denial));
+    }
+    assert!(fixture.recorded().is_empty());
+    let told = fixture.door.perform(&call, get(namespace("notes"))).await.expect("allowed");
+    assert!(matches!(told, EffectOutcome::Recalled(Recalled::Entry(None))));
 }

@@ -212,7 +212,7 @@ async fn stats(journal: Journal, _: Arc<Waiting>) -> Result<Value, Failure> {
 fn stats_text(stats: &Value, _: &Paint) -> String {
     let number = |name: &str| number(stats, name);
     format!(
-        "events    {} in {} commits; the last is {}\nblobs     {}\nin use    {}: {} of content, {} of bookkeeping, {} in gaps",
+        "events    {} in {} commits; the last is {}\nblobs     {}\nin use    {}: {} of content, {} of bookkeeping\ngaps      {}",
         grouped(number("events")),
         grouped(number("commits")),
         grouped(number("seq")),

@@ -7,12 +7,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use foreshore_domain::component::{ComponentRef, check_name};
-use foreshore_domain::grant::{Access, Clock, Grant, HttpGrant, Mount};
+use foreshore_domain::grant::{
+    Access, Clock, Grant, HttpGrant, MemoryGrant, Mount, NamespaceGrant,
+};
 use foreshore_domain::limits::{LimitError, Limits, LimitsPatch};
 use foreshore_domain::policy::{ComponentPolicy, Policies};
 
 use super::ConfigError;
-use super::sections::{AccessWord, ClockWord, ComponentSection, MountSection, Sections};
+use super::sections::{
+    AccessWord, ClockWord, ComponentSection, MountSection, NamespaceSection, Sections,
+};
 use super::tree::Node;
 
 /// The policies of all components, before they are handed to the host: a command that runs one
@@ -84,6 +88,11 @@ impl PolicyTable {
             .or_insert_with(|| ComponentPolicy { grant: Arc::default(), limits })
     }
 
+    /// Each component that a policy was written for.
+    pub(crate) fn components(&self) -> impl Iterator<Item = (&str, &ComponentPolicy)> {
+        self.by_name.iter().map(|(name, policy)| (name.as_str(), policy))
+    }
+
     /// The limits of each component that a policy was written for.
     pub(crate) fn limits(&self) -> impl Iterator<Item = (&str, &Limits)> {
         self.by_name.iter().map(|(name, policy)| (name.as_str(), &policy.limits))
@@ -108,6 +117,10 @@ fn policy(
             networks: http.networks.iter().map(|network| network.0).collect(),
         }),
         config: section.config.clone(),
+        memory: section.memory.as_ref().map(|memory| MemoryGrant {
+            namespaces: memory.namespaces.iter().map(namespace).collect(),
+        }),
+        keyvalue: section.keyvalue,
         env: section.env.clone(),
         clock: match section.clock {
             ClockWord::Coarse => Clock::Coarse,
@@ -148,12 +161,20 @@ fn mount(section: &MountSection) -> Mount {
     Mount {
         host: section.host.clone(),
         guest: section.guest.0.clone(),
-        access: match section.access {
-            AccessWord::ReadOnly => Access::ReadOnly,
-            AccessWord::ReadWrite => Access::ReadWrite,
-        },
+        access: access(section.access),
         bytes_max: section.bytes_max.unwrap_or(Mount::DEFAULT_BYTES_MAX),
         entries_max: section.entries_max.unwrap_or(Mount::DEFAULT_ENTRIES_MAX),
+    }
+}
+
+fn namespace(section: &NamespaceSection) -> NamespaceGrant {
+    NamespaceGrant { pattern: section.name.0.clone(), access: access(section.access) }
+}
+
+fn access(word: AccessWord) -> Access {
+    match word {
+        AccessWord::ReadOnly => Access::ReadOnly,
+        AccessWord::ReadWrite => Access::ReadWrite,
     }
 }
 

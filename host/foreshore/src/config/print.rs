@@ -64,6 +64,9 @@ impl Config {
         put(&["concurrency", "queue_max"], count(concurrency.queue_max));
         let wait_ms = u64::try_from(concurrency.queue_wait_max.as_millis()).unwrap_or(u64::MAX);
         put(&["concurrency", "queue_wait_max_ms"], integer(wait_ms));
+        let files = super::files::FilesSection::default();
+        put(&["files", "mounts"], Value::Text(files.mounts.as_str().to_owned()));
+        put(&["files", "host"], Value::Text(files.host.as_str().to_owned()));
         let log = LogSection::default();
         put(&["log", "filter"], Value::Text(log.filter));
         put(&["log", "format"], Value::Text("text".to_owned()));

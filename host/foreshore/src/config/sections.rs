@@ -11,11 +11,13 @@ use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use foreshore_domain::grant::GuestPath;
+use foreshore_domain::grant::{GuestPath, NamespacePattern};
 use foreshore_domain::http_rule::HttpRule;
 use foreshore_domain::limits::LimitsPatch;
 use foreshore_gateway::EdgeLimits;
 use serde::{Deserialize, Deserializer};
+
+use super::files::FilesSection;
 
 /// The whole of the configuration.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -33,6 +35,8 @@ pub(crate) struct Sections {
     pub(crate) limits: LimitsPatch,
     /// What each component may touch, by name or by `name@version`.
     pub(crate) components: BTreeMap<String, ComponentSection>,
+    /// Directories whose files are watched for changes.
+    pub(crate) files: FilesSection,
     pub(crate) log: LogSection,
 }
 
@@ -102,6 +106,9 @@ pub(crate) struct ComponentSection {
     pub(crate) mounts: Vec<MountSection>,
     pub(crate) http: Option<HttpSection>,
     pub(crate) config: Option<BTreeMap<String, String>>,
+    pub(crate) memory: Option<MemorySection>,
+    /// A bucket of its own for `wasi:keyvalue`.
+    pub(crate) keyvalue: bool,
     pub(crate) env: BTreeMap<String, String>,
     pub(crate) clock: ClockWord,
     pub(crate) limits: LimitsPatch,
@@ -119,7 +126,23 @@ pub(crate) struct MountSection {
     pub(crate) entries_max: Option<NonZeroU64>,
 }
 
-/// What may be done in a mount; reading, where nothing is said.
+/// Where a component may remember and recall.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct MemorySection {
+    pub(crate) namespaces: Vec<NamespaceSection>,
+}
+
+/// A namespace of memory, or all whose names begin as it says before its `*`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NamespaceSection {
+    pub(crate) name: Parsed<NamespacePattern>,
+    #[serde(default)]
+    pub(crate) access: AccessWord,
+}
+
+/// What may be done in a mount or a namespace; reading, where nothing is said.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum AccessWord {
@@ -198,6 +221,10 @@ pub(crate) trait Written: FromStr {
 }
 
 impl Written for GuestPath {
+    const EXAMPLE: Option<&'static str> = None;
+}
+
+impl Written for NamespacePattern {
     const EXAMPLE: Option<&'static str> = None;
 }
 

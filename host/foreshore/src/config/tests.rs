@@ -52,6 +52,11 @@ fn what_is_wrong_is_answered_with_place_key_and_way_on() {
         "[components.files]\nmounts = [{ host = \".\", guest = \"/a\" }, { host = \".\", guest = \"/a\" }]",
         "[components.files]\nmounts = [{ host = \".\", guest = \"/a\", bytes_max = 0 }]",
         "[components.fetch.http]\nallow = [\"GET https://a.example/*\"]\nnetworks = [\"10.0.0.0/33\"]",
+        "[components.memory.memory]\nnamespaces = [{ name = \"Notes\", access = \"read-write\" }]",
+        "[components.memory.memory]\nnamespaces = [{ name = \"kv.other\" }]",
+        "[components.memory.memory]\nnamespaces = [{ name = \"notes\", acess = \"read-write\" }]",
+        "[components.memory.memory]\nnamespaces = [{ access = \"read-write\" }]",
+        "[components.counter]\nkeyvalue = \"yes\"",
         "[components.Files]\nclock = \"fine\"",
         "[components.\"files@1.x\"]\nclock = \"fine\"",
         "[components.files]\nclock = \"atomic\"",
@@ -140,6 +145,9 @@ fn a_component_section_becomes_a_policy() {
         [components.files]
         mounts = [{ host = "/srv/notes", guest = "/notes", access = "read-write", bytes_max = 1000 }]
         config = { greeting = "hello" }
+        keyvalue = true
+        [components.files.memory]
+        namespaces = [{ name = "notes" }, { name = "team-*", access = "read-write" }]
         [components.files.limits]
         deadline_ms = 9
         [components."files@1.2.3".limits]
@@ -155,6 +163,12 @@ fn a_component_section_becomes_a_policy() {
     let mount = policy.grant.mount_for("/notes/a.txt").expect("granted");
     assert_eq!((mount.access, mount.bytes_max.get()), (Access::ReadWrite, 1000));
     assert_eq!(policy.grant.config.as_ref().expect("granted")["greeting"], "hello");
+    assert!(policy.grant.keyvalue);
+    let memory = policy.grant.memory.as_ref().expect("granted");
+    let granted: Vec<_> =
+        memory.namespaces.iter().map(|n| (n.pattern.to_string(), n.access)).collect();
+    let expected = [("notes", Access::ReadOnly), ("team-*", Access::ReadWrite)];
+    assert_eq!(granted, expected.map(|(name, access)| (name.to_owned(), access)));
 }
 
 #[test]

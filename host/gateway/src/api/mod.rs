@@ -4,6 +4,7 @@
 pub(crate) mod calls;
 pub(crate) mod components;
 pub(crate) mod events;
+pub(crate) mod files;
 pub(crate) mod graph;
 pub(crate) mod health;
 pub(crate) mod journal;

@@ -6,6 +6,7 @@
 mod call;
 mod component;
 mod content;
+mod files;
 mod host;
 mod journal;
 mod memory;
@@ -20,6 +21,11 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 
 pub(crate) use call::{CallResult, LogSchema, ProgressSchema};
 pub(crate) use component::{ComponentSchema, ComponentsSchema};
+pub(crate) use files::{
+    FileChangesSchema, FileDiffSchema, FileNameSchema, FileRootSchema, FileRootsSchema,
+    FileVersionSchema, FileVersionsSchema, FilesApprovedSchema, FilesRestoredSchema,
+    FilesScannedSchema, RestoredSchema, UndoSchema,
+};
 pub(crate) use host::{HealthSchema, LimitSchema, LimitsSchema, ReadinessSchema};
 pub(crate) use journal::{EventSchema, EventsSchema};
 pub(crate) use memory::{

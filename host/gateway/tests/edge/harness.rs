@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use foreshore_control::{
-    Compiler, ConcurrencyConfig, Control, ControlConfig, EngineConfig, LoaderConfig, Origin, Source,
+    Compiler, ConcurrencyConfig, Control, ControlConfig, EngineConfig, LoaderConfig, Origin,
+    RootConfig, Source,
 };
 use foreshore_gateway::{Drained, EdgeLimits, GatewayConfig, ServeError, serve};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -33,6 +34,7 @@ pub struct Host {
 pub struct Setup {
     pub gateway: GatewayConfig,
     pub concurrency: ConcurrencyConfig,
+    pub roots: Vec<RootConfig>,
 }
 
 impl Setup {
@@ -63,6 +65,7 @@ impl Host {
         let mut config = ControlConfig::new(loader);
         config.engine = EngineConfig { slots: 32, ..EngineConfig::default() };
         config.concurrency = setup.concurrency;
+        config.roots = setup.roots;
         config.components_directory = Some(directory.path().join("components"));
         config.embedded = vec![Source {
             bytes: guest::component(0).into(),
@@ -108,6 +111,15 @@ impl Host {
 /// A `GET` request.
 pub fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n")
+}
+
+/// A request with a JSON body.
+pub fn post(path: &str, body: &serde_json::Value) -> String {
+    let body = body.to_string();
+    format!(
+        "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
 }
 
 /// A call with its arguments.

@@ -6,6 +6,7 @@
 
 mod calls;
 mod drain;
+mod files;
 mod guest;
 mod harness;
 mod listings;

@@ -296,3 +296,25 @@ fn what_a_call_pays_for_its_name() {
         "a new file of 1 kB: {announced:?} by a call, {bare:?} by a program that is not watched"
     );
 }
+
+#[test]
+fn a_call_does_not_wait_while_a_large_file_is_read() {
+    let place = baselined(&[("f", "one")]);
+    let watch = place.watch();
+    let large = File::create(place.path("large")).expect("creates");
+    large.set_len(200 << 20).expect("extends");
+    drop(large);
+    std::thread::sleep(std::time::Duration::from_millis(30));
+    let (_, author) = call(1);
+    let started = std::time::Instant::now();
+    let (writing, file) = open_for_writing(&place, &author, "f", false);
+    write(&writing, &file, 0, "ONE");
+    writing.close().expect("recorded");
+    let waited = started.elapsed();
+    let was_read = place.known("large").is_some();
+    wait(|| place.known("large").is_some());
+    println!("a call waited {waited:?} beside a file of 200 MiB (read before: {was_read})");
+    // Where the machine is so slow that it was read by then, there was nothing to wait for.
+    assert!(was_read || waited < std::time::Duration::from_millis(500), "{waited:?}");
+    drop(watch);
+}

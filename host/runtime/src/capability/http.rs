@@ -90,7 +90,7 @@ async fn send(
         Ok(EffectOutcome::HttpResponse(response)) => {
             Ok((translated(response), Box::new(async { Ok(()) })))
         }
-        Ok(EffectOutcome::Done) => Err(Error::InternalError(None)),
+        Ok(_) => Err(Error::InternalError(None)),
         Err(error) => {
             swallow(unread, scope.context.limits.http_request_max_bytes.get());
             Err(error_code(error))

@@ -45,7 +45,7 @@ async fn append_some(journal: &Journal, label: &str) -> Vec<(u64, String)> {
             continue;
         }
         let blob = Blob::new(format!("{label}{n}").repeat(300));
-        let payload = serde_json::json!({ "blobs": [blob.digest()] }).to_string();
+        let payload = super::entries::file_change(&[blob.digest()]).to_string();
         let root = || Stream::Root("home".to_owned());
         let head = journal.read_stream(&Tenant::DEFAULT, &root(), 1, usize::MAX);
         let seq = head.ok().and_then(|events| events.last().map(|e| e.seq)).unwrap_or(0);

@@ -126,14 +126,29 @@ async fn entries_out_of_bounds_are_refused_before_anything_is_queued() {
     assert_eq!(journal.tip().seq, 0);
 }
 
+/// The payload of a change to a file that names blobs.
+pub(super) fn file_change(blobs: &[foreshore_domain::blob::BlobDigest]) -> serde_json::Value {
+    serde_json::json!({
+        "change": {
+            "root": "home",
+            "path": "note.txt",
+            "kind": "created",
+            "before": null,
+            "after": null,
+            "author": "outside",
+        },
+        "blobs": blobs,
+    })
+}
+
 fn naming(blobs: &[&Blob]) -> NewEvent {
     let digests: Vec<_> = blobs.iter().map(|blob| blob.digest()).collect();
-    let payload = serde_json::json!({ "blobs": digests });
+    let payload = file_change(&digests);
     on(Stream::Root("home".to_owned()), EventKind::FileChanged, payload)
 }
 
 fn released(blob: &Blob) -> NewEvent {
-    let payload = serde_json::json!({ "blobs": [blob.digest()] });
+    let payload = file_change(&[blob.digest()]);
     on(Stream::Root("home".to_owned()), EventKind::BlobReleased, payload)
 }
 

@@ -31,7 +31,7 @@ async fn filled(disk: &Disk, files: &SealFiles) -> (Vec<Event>, String) {
     for n in 0..12_u8 {
         journal.append(event(n)).await.expect("appended");
         let blob = Blob::new(vec![n % 5; 3_000]);
-        let payload = serde_json::json!({ "blobs": [blob.digest()] });
+        let payload = super::entries::file_change(&[blob.digest()]);
         let changed = on(Stream::Root("home".to_owned()), EventKind::FileChanged, payload);
         let commit = Commit { events: vec![changed], conditions: Vec::new(), blobs: vec![blob] };
         journal.commit(commit).await.expect("committed");

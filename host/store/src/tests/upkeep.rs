@@ -16,7 +16,7 @@ async fn filled(path: &std::path::Path) -> Journal {
     for n in 0..20_u8 {
         journal.append(event(n)).await.expect("appended");
         let blob = Blob::new(vec![n % 7; 5_000]);
-        let payload = serde_json::json!({ "blobs": [blob.digest()] });
+        let payload = super::entries::file_change(&[blob.digest()]);
         let changed = on(Stream::Root("home".to_owned()), EventKind::FileChanged, payload);
         let commit = Commit { events: vec![changed], conditions: Vec::new(), blobs: vec![blob] };
         journal.commit(commit).await.expect("committed");

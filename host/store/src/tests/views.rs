@@ -88,11 +88,11 @@ fn add(commit: &mut Commit, step: &Step) {
             let blobs: Vec<Blob> = blobs.iter().copied().map(blob).collect();
             let digests: Vec<_> = blobs.iter().map(Blob::digest).collect();
             commit.blobs.extend(blobs);
-            let payload = serde_json::json!({ "blobs": digests });
+            let payload = super::entries::file_change(&digests);
             on(Stream::Root("home".to_owned()), EventKind::FileChanged, payload)
         }
         Step::Release { blob: n } => {
-            let payload = serde_json::json!({ "blobs": [blob(*n).digest()] });
+            let payload = super::entries::file_change(&[blob(*n).digest()]);
             on(Stream::Host, EventKind::BlobReleased, payload)
         }
         Step::Remember { key, word, expects } => {

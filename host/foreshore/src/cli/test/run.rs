@@ -103,6 +103,7 @@ fn grant(case: &Case, workspace: &Workspace) -> Result<Grant, Failure> {
             ClockWord::Coarse => Clock::Coarse,
             ClockWord::Fine => Clock::Fine,
         },
+        ..Grant::default()
     };
     grant.checked().map_err(|error| Failure::Usage(format!("case {}: {error}", case.name)))
 }
