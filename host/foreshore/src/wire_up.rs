@@ -146,7 +146,7 @@ pub(crate) async fn start(config: &Config, plan: Plan) -> Result<Arc<Control>, F
     let directory = Some(&config.components_directory)
         .filter(|path| plan.uses_directory && (plan.purpose != Purpose::Command || path.is_dir()));
     let roots = match plan.purpose {
-        Purpose::Server => config.watched_roots()?,
+        Purpose::Server | Purpose::Ephemeral => config.watched_roots()?,
         _ => Vec::new(),
     };
     let control = ControlConfig {
