@@ -136,9 +136,10 @@ impl Control {
         recorder.host(EventKind::HostStarted).await?;
 
         let memory = Memory::new(journal.clone());
+        let integrity = Arc::new(Integrity::open(journal.clone(), config.roots)?);
         let egress = Egress::new(config.egress)?;
         let door = Arc::new(Door::new(egress, recorder.clone(), memory.clone()));
-        let sandbox = Sandbox::new(&config.engine, door.clone())?;
+        let sandbox = Sandbox::new(&config.engine, door.clone(), integrity.announcements())?;
         let component_max_bytes = config.loader.component_max_bytes;
         let loader = Loader::new(sandbox, config.loader)?;
         let directory = match &config.components_directory {
@@ -166,7 +167,6 @@ impl Control {
         if let Some(watch) = watch {
             tasks.spawn(watch.run(Arc::clone(&components), stop.clone()));
         }
-        let integrity = Arc::new(Integrity::open(journal.clone(), config.roots)?);
         let watching = Arc::clone(&integrity);
         tasks.spawn_blocking(move || watching.watch());
         tasks.spawn(Arc::clone(&integrity).keep_bounds(stop.clone()));

@@ -5,6 +5,7 @@
 //! Deliberately absent: following links or joining paths, since all file work goes through the
 //! handle of a root. The invariant: what is put back was recorded before, byte for byte.
 
+mod announce;
 mod ledger;
 
 use std::path::PathBuf;
@@ -20,8 +21,9 @@ use foreshore_domain::integrity::{
     Change, ChangeRecord, EntryPath, EntryState, FileChanged, FilesApproved, RootName, RootPolicy,
     VersionName, VersionsDropped,
 };
+use foreshore_domain::ports::FileChanges;
 use foreshore_integrity::{
-    Conflict, Depth, DifferenceLimits, KeptVersion, Ledger as _, LedgerError, Observer, OpenError,
+    Conflict, Depth, DifferenceLimits, KeptVersion, Ledger, LedgerError, Observer, OpenError,
     Report, RetentionLimits, RootConfig, ScanReport, UndoError, Watch, WatchConfig, WatchedRoot,
     difference, resume, undo, versions_to_drop,
 };
@@ -30,6 +32,7 @@ use foreshore_store::files::FileVersion;
 use foreshore_store::{Commit, Journal, ReadError};
 use tokio_util::sync::CancellationToken;
 
+use self::announce::Announcements;
 use self::ledger::JournalLedger;
 
 /// The most entries of one answer.
@@ -267,9 +270,15 @@ impl Integrity {
         }
     }
 
-    /// The watched roots with their directories.
-    pub(crate) fn watched(&self) -> Vec<(PathBuf, Arc<WatchedRoot>)> {
-        self.roots.iter().map(|watched| (watched.path.clone(), Arc::clone(&watched.root))).collect()
+    /// Where calls announce what they change; `None` if nothing is watched.
+    pub(crate) fn announcements(&self) -> Option<Arc<dyn FileChanges>> {
+        if self.roots.is_empty() {
+            return None;
+        }
+        let roots = self.roots.iter();
+        let roots = roots.map(|watched| (watched.path.clone(), Arc::clone(&watched.root)));
+        let ledger: Arc<dyn Ledger> = self.ledger.clone();
+        Some(Arc::new(Announcements::new(roots.collect(), &ledger)))
     }
 
     fn handles(&self) -> Vec<Arc<WatchedRoot>> {

@@ -3,6 +3,7 @@
 
 mod calls;
 mod door;
+mod files;
 mod guest;
 mod hot_load;
 

@@ -90,6 +90,11 @@ impl WatchedRoot {
         self.root.name()
     }
 
+    /// Whether all of its directory is looked at, but for what is ignored.
+    pub fn is_whole(&self) -> bool {
+        self.root.config.only.is_empty()
+    }
+
     /// Looks at one path now and records what changed; of a directory that is gone, also what
     /// was below it. Gives back what was recorded, the root's response included.
     ///

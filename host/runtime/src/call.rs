@@ -68,6 +68,8 @@ pub(crate) async fn run<R>(
     }
     // The last words of a guest may still sit in its streams, which end with the store.
     drop(store);
+    // So do its open files: what it wrote to them is recorded before anybody hears of its end.
+    scope.finished().await;
     let returned = match ended {
         Ok(Ok(Ok(returned))) => Ok(returned),
         Ok(Ok(Err(error))) => Err(ending::cause(&context, &error, &scope.transcript.last_words())),

@@ -14,7 +14,7 @@ use foreshore_domain::effect::{Effect, EffectError, EffectOutcome};
 use foreshore_domain::grant::Grant;
 use foreshore_domain::id::{CallId, Digest};
 use foreshore_domain::limits::Limits;
-use foreshore_domain::ports::{BoxFuture, Effects};
+use foreshore_domain::ports::{BoxFuture, Effects, FileChanges};
 use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};
 
@@ -39,16 +39,22 @@ struct Shared {
     linkers: Linkers,
     scheduler: Scheduler,
     effects: Arc<dyn Effects>,
+    changes: Option<Arc<dyn FileChanges>>,
     mounts: MountTable,
     config: EngineConfig,
 }
 
 impl Sandbox {
-    /// A sandbox whose guests reach the world through `effects`.
+    /// A sandbox whose guests reach the world through `effects`, and whose changes to the mounts
+    /// that are watched are announced to `changes`.
     ///
     /// # Errors
     /// A setting out of range, or a machine that does not give the pool its address space.
-    pub fn new(config: &EngineConfig, effects: Arc<dyn Effects>) -> Result<Self, EngineError> {
+    pub fn new(
+        config: &EngineConfig,
+        effects: Arc<dyn Effects>,
+        changes: Option<Arc<dyn FileChanges>>,
+    ) -> Result<Self, EngineError> {
         let engine = new_engine(config)?;
         let linkers = Linkers::new(&engine)
             .map_err(|error| EngineError::Link { message: format!("{error:#}") })?;
@@ -58,6 +64,7 @@ impl Sandbox {
             linkers,
             scheduler: Scheduler::new(config.heavy_permits, first_slice),
             effects,
+            changes,
             mounts: MountTable::default(),
             config: config.clone(),
         })))
@@ -111,8 +118,12 @@ impl Sandbox {
             .instantiate_pre(component)
             .and_then(ToolComponentPre::new)
             .map_err(does_not_fit)?;
-        let mounts = Mounts::open(grant, &self.0.mounts)?;
+        let mounts = self.open_mounts(grant)?;
         Ok(Linked { sandbox: self.clone(), pre, grant: Arc::clone(grant), mounts })
+    }
+
+    fn open_mounts(&self, grant: &Grant) -> Result<Mounts, LinkError> {
+        Mounts::open(grant, &self.0.mounts, self.0.changes.as_deref())
     }
 }
 
@@ -267,7 +278,7 @@ impl Linked {
         if Arc::ptr_eq(grant, &self.grant) || grant.mounts == self.grant.mounts {
             Ok(self.mounts.clone())
         } else {
-            Mounts::open(grant, &self.sandbox.0.mounts)
+            self.sandbox.open_mounts(grant)
         }
     }
 }

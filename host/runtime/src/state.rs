@@ -3,13 +3,15 @@
 //! Made for each call, so it holds nothing that can be made at load, and makes what most
 //! guests never ask for (mounts, sockets, configuration) when it is first asked for.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use foreshore_domain::call::{CallContext, FiredLimit};
 use foreshore_domain::effect::Effect;
+use foreshore_domain::integrity::Author;
 use foreshore_domain::ports::Effects;
+use tokio::sync::watch;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::sockets::WasiSocketsCtx;
 use wasmtime_wasi_config::WasiConfigVariables;
@@ -66,7 +68,16 @@ pub(crate) struct CallScope {
     host_time_ns: AtomicU64,
     /// Of that, what came since the guest last gave its thread to others.
     unyielded_ns: AtomicU64,
+    /// Made when something of the call first goes to a thread of its own.
+    unfinished: OnceLock<watch::Sender<()>>,
+    author: OnceLock<Author>,
 }
+
+/// Something of a call that is not done yet: until it is dropped, the call does not end.
+#[derive(Clone)]
+pub(crate) struct Unfinished(
+    #[allow(dead_code, reason = "it counts as long as it is there")] watch::Receiver<()>,
+);
 
 impl CallScope {
     /// A millisecond.
@@ -81,6 +92,8 @@ impl CallScope {
             operations: AtomicU64::new(0),
             host_time_ns: AtomicU64::new(0),
             unyielded_ns: AtomicU64::new(0),
+            unfinished: OnceLock::new(),
+            author: OnceLock::new(),
         }
     }
 
@@ -139,6 +152,26 @@ impl CallScope {
     /// Time of [`CallScope::timed`] work so far.
     pub(crate) fn host_time(&self) -> Duration {
         Duration::from_nanos(self.host_time_ns.load(Ordering::Relaxed))
+    }
+
+    /// Notes that something of the call is not done yet.
+    pub(crate) fn unfinished(&self) -> Unfinished {
+        Unfinished(self.unfinished.get_or_init(|| watch::Sender::new(())).subscribe())
+    }
+
+    /// Waits until everything of the call is done that was under way.
+    pub(crate) async fn finished(&self) {
+        if let Some(unfinished) = self.unfinished.get() {
+            unfinished.closed().await;
+        }
+    }
+
+    /// Under whose name the call changes files.
+    pub(crate) fn author(&self) -> &Author {
+        self.author.get_or_init(|| Author::Component {
+            component: self.context.component.to_string().into(),
+            call_id: self.context.call_id,
+        })
     }
 
     /// Tells the door something that nobody waits for.

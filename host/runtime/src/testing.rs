@@ -30,7 +30,7 @@ impl Effects for ShutDoor {
 
 pub(crate) fn sandbox() -> Sandbox {
     let config = EngineConfig { slots: 8, ..EngineConfig::default() };
-    Sandbox::new(&config, Arc::new(ShutDoor)).expect("a sandbox")
+    Sandbox::new(&config, Arc::new(ShutDoor), None).expect("a sandbox")
 }
 
 pub(crate) fn loader(place: &Path) -> Loader {

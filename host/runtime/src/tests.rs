@@ -60,7 +60,7 @@ impl Effects for OpenDoor {
 }
 
 /// The interfaces that test guests import, cut down to what they use.
-const WIT: &str = include_str!("tests/guest.wit");
+const WIT: &str = concat!(include_str!("tests/guest.wit"), include_str!("tests/filesystem.wit"));
 
 /// A component out of a core module. `imports` names interfaces of [`WIT`].
 fn component(engine: &wasmtime::Engine, imports: &[&str], module: &str) -> Component {
@@ -125,7 +125,7 @@ impl Host {
     fn with(config: EngineConfig) -> Self {
         let door = Arc::new(OpenDoor::default());
         let effects: Arc<dyn Effects> = door.clone();
-        Self { sandbox: Sandbox::new(&config, effects).expect("a sandbox"), door }
+        Self { sandbox: Sandbox::new(&config, effects, None).expect("a sandbox"), door }
     }
 
     fn link(&self, imports: &[&str], module: &str, grant: &Arc<Grant>) -> Linked {

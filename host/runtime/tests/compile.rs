@@ -168,7 +168,7 @@ async fn refused(bytes: &[u8], change: impl FnOnce(&mut LoaderConfig)) -> Compil
 
 fn loader(cache: &Path, change: impl FnOnce(&mut LoaderConfig)) -> Loader {
     let engine = EngineConfig { slots: 4, ..EngineConfig::default() };
-    let sandbox = Sandbox::new(&engine, Arc::new(NoEffects)).expect("a sandbox");
+    let sandbox = Sandbox::new(&engine, Arc::new(NoEffects), None).expect("a sandbox");
     let compiler = Compiler::Child {
         program: std::env::current_exe().expect("this binary"),
         arguments: vec!["__compile".into()],

@@ -23,7 +23,26 @@ pub(super) enum Body<'a> {
     Spin,
     /// Counts so many rounds, and then gives nothing back.
     Count(u32),
+    /// Empties a file of its first directory, or makes it, writes this text and, with the file
+    /// still open, ends.
+    Write { file: &'a str, text: &'a str, end: End },
 }
+
+/// How a guest that has written ends.
+#[derive(Clone, Copy)]
+pub(super) enum End {
+    Return,
+    Trap,
+}
+
+/// What a guest that writes imports.
+const FILES_WIT: &str = include_str!("../../../runtime/src/tests/filesystem.wit");
+const FILES: &str = r#"
+    (import "wasi:filesystem/preopens@0.2.6" "get-directories" (func $directories (param i32)))
+    (import "wasi:filesystem/types@0.2.6" "[method]descriptor.open-at"
+        (func $open (param i32 i32 i32 i32 i32 i32 i32)))
+    (import "wasi:filesystem/types@0.2.6" "[method]descriptor.write"
+        (func $write (param i32 i32 i32 i64 i32)))"#;
 
 pub(super) struct Builder<'a> {
     stem: &'a str,
@@ -77,11 +96,15 @@ impl<'a> Builder<'a> {
         let mut resolve = Resolve::default();
         let contract = concat!(env!("CARGO_MANIFEST_DIR"), "/../../wit");
         resolve.push_path(contract).expect("the contract parses");
-        let import = self.import.map(|name| format!("import {name};")).unwrap_or_default();
+        let mut import = self.import.map(|name| format!("import {name};")).unwrap_or_default();
+        if self.writes() {
+            import += "import wasi:filesystem/types@0.2.6; import wasi:filesystem/preopens@0.2.6;";
+        }
         let wit = format!(
             "package test:guest;
              world guest {{ {import} export foreshore:tool/tool@0.1.0; }}
-             package wasi:http@0.2.6 {{ interface outgoing-handler {{ handle: func(); }} }}"
+             package wasi:http@0.2.6 {{ interface outgoing-handler {{ handle: func(); }} }}
+             {FILES_WIT}"
         );
         let package = resolve.push_str("guest.wit", &wit).expect("the world parses");
         let world = resolve.select_world(&[package], Some("guest")).expect("a world");
@@ -92,6 +115,10 @@ impl<'a> Builder<'a> {
         encoder.validate(true).encode().expect("encodes").into()
     }
 
+    fn writes(&self) -> bool {
+        matches!(self.body, Body::Write { .. })
+    }
+
     fn module(&self) -> String {
         let mut memory = Memory::default();
         let definition = self.definition(&mut memory);
@@ -100,9 +127,11 @@ impl<'a> Builder<'a> {
             .import
             .map(|name| format!(r#"(import "{name}" "handle" (func $handle))"#))
             .unwrap_or_default();
+        let files = if self.writes() { FILES } else { "" };
         format!(
             r#"(module
                 {import}
+                {files}
                 (memory (export "memory") 2)
                 {data}
                 (global $free (mut i32) (i32.const 65536))
@@ -164,6 +193,27 @@ impl<'a> Builder<'a> {
                 structured(&format!("(i32.const {at})"), &format!("(i32.const {})", len(json)))
             }
             Body::Trap => "(unreachable)".to_owned(),
+            Body::Write { file, text, end } => {
+                let (file_at, file_len) = (memory.put(file.as_bytes()), len(file));
+                let (text_at, text_len) = (memory.put(text.as_bytes()), len(text));
+                let end = match end {
+                    End::Return => "",
+                    End::Trap => "(unreachable)",
+                };
+                // Far from the data: a list, the result of opening, that of writing.
+                format!(
+                    "(call $directories (i32.const 60000))
+                     (call $open (i32.load (i32.load (i32.const 60000))) (i32.const 0)
+                        (i32.const {file_at}) (i32.const {file_len})
+                        (i32.const 9) (i32.const 2) (i32.const 60016))
+                     (if (i32.load8_u (i32.const 60016)) (then (unreachable)))
+                     (call $write (i32.load (i32.const 60020))
+                        (i32.const {text_at}) (i32.const {text_len})
+                        (i64.const 0) (i32.const 60032))
+                     (if (i32.load8_u (i32.const 60032)) (then (unreachable)))
+                     {end}"
+                )
+            }
             Body::Spin => "(loop $again (br $again))".to_owned(),
             Body::Count(rounds) => format!(
                 "(loop $again

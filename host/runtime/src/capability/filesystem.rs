@@ -7,16 +7,19 @@
 //!
 //! File operations run on the guest's own thread, which for files in the page cache is
 //! several times cheaper than a thread of their own; the scheduler sees the time, and a guest
-//! that keeps the thread busy gives it back each millisecond.
+//! that keeps the thread busy gives it back each millisecond. Changes of a mount that somebody
+//! watches are the exception: they wait for a record, on a thread of their own.
 
+mod changes;
 mod descriptor;
 mod metadata;
 mod mounts;
 mod open;
+mod places;
 mod quota;
 mod streams;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
 
@@ -29,6 +32,7 @@ use wasmtime_wasi::p2::bindings::filesystem::types::ErrorCode;
 use wasmtime_wasi::p2::bindings::filesystem::{preopens, types};
 use wasmtime_wasi::p2::{FsError, FsResult};
 
+use self::changes::Authored;
 use self::mounts::OpenMount;
 pub(crate) use self::mounts::{MountTable, Mounts};
 use self::quota::{Exhausted, Lease};
@@ -39,11 +43,24 @@ pub(crate) struct Files {
     mounts: Mounts,
     /// What is known of each open descriptor, by its index in the resource table.
     opened: HashMap<u32, Opened>,
+    /// The streams whose writes are announced, by their index in the resource table.
+    announcing: HashSet<u32>,
 }
 
 impl Files {
     pub(crate) fn new(mounts: Mounts) -> Self {
-        Self { mounts, opened: HashMap::new() }
+        Self { mounts, opened: HashMap::new(), announcing: HashSet::new() }
+    }
+
+    /// Whether a write to a stream has to wait for others, so that only the functions of the
+    /// stream that wait may be used.
+    pub(crate) fn announces(&self, stream: u32) -> bool {
+        self.announcing.contains(&stream)
+    }
+
+    /// A stream is gone.
+    pub(crate) fn stream_dropped(&mut self, stream: u32) {
+        self.announcing.remove(&stream);
     }
 }
 
@@ -55,6 +72,8 @@ struct Opened {
     path: Arc<str>,
     /// Keeps the bytes of a file counted while it is open, also when its last name is gone.
     _lease: Option<Arc<Lease>>,
+    /// What edits go through, if the file is open for writing and watched.
+    writing: Option<Arc<Authored>>,
 }
 
 impl Opened {
@@ -86,7 +105,8 @@ impl preopens::Host for State {
         for mount in self.files.mounts.iter() {
             let resource = self.table.push(Descriptor::Dir(mount.directory().clone()))?;
             let path = mount.guest_path();
-            let opened = Opened { mount: Arc::clone(mount), path: path.into(), _lease: None };
+            let opened =
+                Opened { mount: Arc::clone(mount), path: path.into(), _lease: None, writing: None };
             self.files.opened.insert(resource.rep(), opened);
             directories.push((resource, path.to_owned()));
         }

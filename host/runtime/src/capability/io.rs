@@ -12,7 +12,7 @@ use wasmtime_wasi_io::poll::DynPollable;
 use wasmtime_wasi_io::streams::{DynInputStream, DynOutputStream, StreamError, StreamResult};
 
 use crate::bindings::asynchronous::streams;
-use crate::limiter::{LimitFired, count};
+use crate::limiter::{LimitFired, count, size};
 use crate::state::{CallScope, State};
 
 pub(crate) fn link(linker: &mut Linker<State>) -> Result<()> {
@@ -136,6 +136,7 @@ impl streams::HostInputStream for State {
 
 impl streams::HostOutputStream for State {
     async fn drop(&mut self, stream: Resource<DynOutputStream>) -> Result<()> {
+        self.files.stream_dropped(stream.rep());
         wasi::HostOutputStream::drop(&mut self.table, stream).await
     }
 
@@ -150,6 +151,9 @@ impl streams::HostOutputStream for State {
         bytes: Vec<u8>,
     ) -> StreamResult<()> {
         self.scope.begin(bytes.len()).await?;
+        if self.files.announces(stream.rep()) {
+            return self.table.get_mut(&stream)?.blocking_write_and_flush(bytes.into()).await;
+        }
         wasi::HostOutputStream::write(&mut self.table, stream, bytes)
     }
 
@@ -186,6 +190,13 @@ impl streams::HostOutputStream for State {
         length: u64,
     ) -> StreamResult<()> {
         self.scope.begin(0).await?;
+        if self.files.announces(stream.rep()) {
+            let stream = self.table.get_mut(&stream)?;
+            if size(length) > stream.check_write()? {
+                return Err(StreamError::trap("more zeros than check-write allows"));
+            }
+            return stream.blocking_write_and_flush(vec![0; size(length)].into()).await;
+        }
         wasi::HostOutputStream::write_zeroes(&mut self.table, stream, length)
     }
 
@@ -206,6 +217,13 @@ impl streams::HostOutputStream for State {
         length: u64,
     ) -> StreamResult<u64> {
         self.scope.begin(0).await?;
+        if self.files.announces(destination.rep()) {
+            let permit = self.table.get_mut(&destination)?.check_write()?;
+            let bytes = self.table.get_mut(&source)?.read(size(length).min(permit))?;
+            let length = count(bytes.len());
+            self.table.get_mut(&destination)?.blocking_write_and_flush(bytes).await?;
+            return Ok(length);
+        }
         wasi::HostOutputStream::splice(&mut self.table, destination, source, length)
     }
 

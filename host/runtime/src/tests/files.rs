@@ -1,12 +1,15 @@
 //! Files: the host functions that a guest would call, called directly, on real directories.
 //! Granted and denied stand side by side, and a denial is asserted by its code.
 
+mod watched;
+
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use foreshore_domain::denial::DenialCode;
 use foreshore_domain::grant::{Access, GuestPath, Mount};
 use foreshore_domain::limits::Limit;
+use foreshore_domain::ports::FileChanges;
 use tempfile::TempDir;
 use wasmtime::component::Resource;
 use wasmtime_wasi::filesystem::Descriptor;
@@ -46,13 +49,14 @@ fn state(
     grant: Grant,
     limits: &[(&str, u64)],
     table: &MountTable,
+    changes: Option<&dyn FileChanges>,
 ) -> (State, Arc<CallContext>, Arc<OpenDoor>) {
     let grant = Arc::new(grant);
     let context = context(&grant, limits);
     let door = Arc::new(OpenDoor::default());
     let effects: Arc<dyn Effects> = door.clone();
     let scope = Arc::new(CallScope::new(Arc::clone(&context), effects));
-    let mounts = Mounts::open(&grant, table).expect("opens");
+    let mounts = Mounts::open(&grant, table, changes).expect("opens");
     (State::new(scope, Files::new(mounts)), context, door)
 }
 
@@ -62,11 +66,19 @@ impl Mounted {
     }
 
     fn with(access: Access, limits: &[(&str, u64)]) -> Self {
+        Self::watched_by(access, limits, None)
+    }
+
+    fn watched_by(
+        access: Access,
+        limits: &[(&str, u64)],
+        changes: Option<&dyn FileChanges>,
+    ) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         std::fs::write(directory.path().join("old"), "0123456789").expect("write");
         let grant =
             Grant { mounts: vec![mount(directory.path(), "/data", access)], ..Grant::default() };
-        let (mut state, context, door) = state(grant, limits, &MountTable::default());
+        let (mut state, context, door) = state(grant, limits, &MountTable::default(), changes);
         let mut roots = preopens::Host::get_directories(&mut state).expect("directories");
         let (root, path) = roots.pop().expect("one");
         assert_eq!(path, "/data");
@@ -286,7 +298,7 @@ async fn files_do_not_move_between_mounts_nor_out_of_a_read_only_one() {
         ],
         ..Grant::default()
     };
-    let (mut state, context, _) = state(grant, &[], &MountTable::default());
+    let (mut state, context, _) = state(grant, &[], &MountTable::default(), None);
     let roots = preopens::Host::get_directories(&mut state).expect("directories");
     let [fixed_root, open_root, other_root] = [0, 1, 2].map(|at| {
         move |roots: &[(Resource<Descriptor>, String)]| {
@@ -412,7 +424,7 @@ async fn two_components_share_the_quota_of_a_directory() {
             mounts: vec![mount(directory.path(), guest, Access::ReadWrite)],
             ..Grant::default()
         };
-        let (mut state, _, _) = state(grant, &[], &table);
+        let (mut state, _, _) = state(grant, &[], &table, None);
         let roots = preopens::Host::get_directories(&mut state).expect("directories");
         let file = state
             .open_at(
@@ -451,7 +463,7 @@ async fn a_door_that_says_no_stops_the_change() {
         ..Grant::default()
     });
     let scope = Arc::new(CallScope::new(context(&grant, &[]), Arc::new(ClosedDoor)));
-    let mounts = Mounts::open(&grant, &MountTable::default()).expect("opens");
+    let mounts = Mounts::open(&grant, &MountTable::default(), None).expect("opens");
     let mut state = State::new(scope, Files::new(mounts));
     let roots = preopens::Host::get_directories(&mut state).expect("directories");
     let made =

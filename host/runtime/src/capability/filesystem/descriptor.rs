@@ -8,8 +8,9 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use cap_primitives::fs::{DirOptions, FollowSymlinks, Metadata, MetadataExt};
+use cap_primitives::fs::{FollowSymlinks, Metadata, MetadataExt};
 use foreshore_domain::effect::FileChangeKind;
+use foreshore_domain::ports::FileEdit;
 use wasmtime::component::Resource;
 use wasmtime_wasi::filesystem::{
     Descriptor, Dir, File as WasiFile, OpenMode, WasiFilesystemCtx, WasiFilesystemCtxView,
@@ -22,9 +23,11 @@ use wasmtime_wasi::p2::bindings::filesystem::types::{
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, FsError, FsResult};
 
 use super::Opened;
+use super::changes::Change;
 use super::metadata::{counted_bytes, identity_hash, inode, stat_of, system_time, time_spec};
 use super::mounts::permissions;
 use super::open::{Open, Opening};
+use super::places::Place;
 use super::quota::Growth;
 use super::streams::{FileReader, FileWriter, WriteAt, read_at, write};
 use crate::limiter::{count, size};
@@ -49,6 +52,21 @@ impl State {
         } else {
             Err(ErrorCode::BadDescriptor.into())
         }
+    }
+
+    fn writer(
+        &mut self,
+        descriptor: &Resource<Descriptor>,
+        at: WriteAt,
+    ) -> FsResult<Resource<DynOutputStream>> {
+        let (opened, file) = self.writable_file(descriptor)?;
+        let (scope, announces) = (Arc::clone(&self.scope), opened.writing.is_some());
+        let writer: DynOutputStream = Box::new(FileWriter { scope, file, at, opened });
+        let stream = self.table.push(writer)?;
+        if announces {
+            self.files.announcing.insert(stream.rep());
+        }
+        Ok(stream)
     }
 
     /// The file or directory behind a descriptor.
@@ -109,23 +127,8 @@ impl CallScope {
         done.map_err(|error| self.failed(opened, path, &error).into())
     }
 
-    /// Takes room for what a change adds and makes it; the room is given back if that fails.
-    async fn with_room<T>(
-        &self,
-        opened: &Opened,
-        path: &str,
-        growth: Growth,
-        make: impl FnOnce() -> io::Result<T>,
-    ) -> FsResult<T> {
-        self.reserve(opened, path, growth)?;
-        let made = self.work(opened, path, make).await;
-        if made.is_err() {
-            opened.mount.release(growth);
-        }
-        made
-    }
-
-    fn reserve(&self, opened: &Opened, path: &str, growth: Growth) -> FsResult<()> {
+    /// Takes room for what a change adds.
+    pub(super) fn reserve(&self, opened: &Opened, path: &str, growth: Growth) -> FsResult<()> {
         self.timed(|| opened.mount.reserve(growth)).map_err(|exhausted| {
             self.deny_quota(opened, path, exhausted);
             ErrorCode::Quota.into()
@@ -166,22 +169,14 @@ impl HostDescriptor for State {
         descriptor: Resource<Descriptor>,
         offset: Filesize,
     ) -> FsResult<Resource<DynOutputStream>> {
-        let (opened, file) = self.writable_file(&descriptor)?;
-        let scope = Arc::clone(&self.scope);
-        let writer: DynOutputStream =
-            Box::new(FileWriter { scope, file, at: WriteAt::Position(offset), opened });
-        Ok(self.table.push(writer)?)
+        self.writer(&descriptor, WriteAt::Position(offset))
     }
 
     fn append_via_stream(
         &mut self,
         descriptor: Resource<Descriptor>,
     ) -> FsResult<Resource<DynOutputStream>> {
-        let (opened, file) = self.writable_file(&descriptor)?;
-        let scope = Arc::clone(&self.scope);
-        let writer: DynOutputStream =
-            Box::new(FileWriter { scope, file, at: WriteAt::End, opened });
-        Ok(self.table.push(writer)?)
+        self.writer(&descriptor, WriteAt::End)
     }
 
     async fn advise(
@@ -240,7 +235,15 @@ impl HostDescriptor for State {
         self.scope.may_change(&opened, "", FileChangeKind::Resize { size_bytes }).await?;
         let metadata = self.scope.work(&opened, "", || Metadata::from_file(&file)).await?;
         let growth = Growth::of_file(inode(&metadata), size_bytes.saturating_sub(metadata.len()));
-        self.scope.with_room(&opened, "", growth, || file.set_len(size_bytes)).await?;
+        self.scope.reserve(&opened, "", growth)?;
+        let resize = move |_: &CallScope, opened: &Opened| {
+            let edit = FileEdit::Resize { size_bytes };
+            opened.edit(&edit, &mut || file.set_len(size_bytes))
+        };
+        if let Err(error) = self.scope.edit(&opened, resize).await? {
+            opened.mount.release(growth);
+            return Err(self.scope.failed(&opened, "", &error).into());
+        }
         opened
             .mount
             .release(Growth::of_file(inode(&metadata), metadata.len().saturating_sub(size_bytes)));
@@ -286,10 +289,11 @@ impl HostDescriptor for State {
     ) -> FsResult<Filesize> {
         let (opened, file) = self.writable_file(&descriptor)?;
         let at = WriteAt::Position(offset);
-        let written = self.scope.timed(|| write(&self.scope, &opened, &file, &bytes, at));
-        self.scope.breathe().await;
-        match written {
-            Ok(()) => Ok(count(bytes.len())),
+        let length = count(bytes.len());
+        let write =
+            move |scope: &CallScope, opened: &Opened| write(scope, opened, &file, &bytes, at);
+        match self.scope.edit(&opened, write).await? {
+            Ok(()) => Ok(length),
             Err(error) => Err(match error.downcast_ref::<io::Error>() {
                 Some(error) => ErrorCode::from(error),
                 None => ErrorCode::Quota,
@@ -315,11 +319,8 @@ impl HostDescriptor for State {
     ) -> FsResult<()> {
         let (opened, directory) = self.directory(&descriptor)?;
         self.scope.may_change(&opened, &path, FileChangeKind::CreateDirectory).await?;
-        self.scope
-            .with_room(&opened, &path, Growth::ENTRY, || {
-                cap_primitives::fs::create_dir(&directory, Path::new(&path), &DirOptions::new())
-            })
-            .await
+        let change = Change::CreateDirectory(Place { directory, path });
+        self.scope.change_names(&opened, change, Some(Growth::ENTRY)).await
     }
 
     async fn stat(&mut self, descriptor: Resource<Descriptor>) -> FsResult<DescriptorStat> {
@@ -379,12 +380,11 @@ impl HostDescriptor for State {
         // Each name counts with the bytes behind it, as in the walk.
         let growth =
             Growth { entries: 1, ..Growth::of_file(inode(&metadata), counted_bytes(&metadata)) };
-        self.scope
-            .with_room(&new, &new_path, growth, || {
-                let (from, to) = (Path::new(&old_path), Path::new(&new_path));
-                cap_primitives::fs::hard_link(&old_directory, from, &new_directory, to)
-            })
-            .await
+        let change = Change::Link {
+            of: Place { directory: old_directory, path: old_path },
+            at: Place { directory: new_directory, path: new_path },
+        };
+        self.scope.change_names(&new, change, Some(growth)).await
     }
 
     async fn open_at(
@@ -400,27 +400,28 @@ impl HostDescriptor for State {
         if let Some(change) = open.change() {
             self.scope.may_change(&opened, &path, change).await?;
         }
-        let opening = self.scope.timed(|| open.open(&directory, &path, &opened.mount));
-        self.scope.breathe().await;
-        let opened_as = |lease| Opened {
+        let place = Place { directory, path: path.clone() };
+        let opening = self.scope.open(&opened, place, open).await?;
+        let opened_as = |lease, writing| Opened {
             mount: Arc::clone(&opened.mount),
             path: opened.join(&path).into(),
             _lease: lease,
+            writing,
         };
         let (perms, _) = permissions(opened.mount.access());
         match opening {
-            Ok(Opening::Directory(handle)) => {
+            Ok((Opening::Directory(handle), _)) => {
                 let (_, mode) = permissions(opened.mount.access());
                 let directory = Dir::new(handle, perms, mode, false);
-                self.descriptor(opened_as(None), Descriptor::Dir(directory))
+                self.descriptor(opened_as(None, None), Descriptor::Dir(directory))
             }
-            Ok(Opening::File { handle, inode }) => {
+            Ok((Opening::File { handle, inode }, writing)) => {
                 let lease = opened.mount.lease(inode);
                 let file = WasiFile::new(handle, perms, open.mode(), true);
-                self.descriptor(opened_as(lease), Descriptor::File(file))
+                self.descriptor(opened_as(lease, writing), Descriptor::File(file))
             }
-            Ok(Opening::Neither) => Err(self.scope.deny_type(&opened, &path).into()),
-            Ok(Opening::Full(exhausted)) => {
+            Ok((Opening::Neither, _)) => Err(self.scope.deny_type(&opened, &path).into()),
+            Ok((Opening::Full(exhausted), _)) => {
                 self.scope.deny_quota(&opened, &path, exhausted);
                 Err(ErrorCode::Quota.into())
             }
@@ -448,9 +449,8 @@ impl HostDescriptor for State {
     ) -> FsResult<()> {
         let (opened, directory) = self.directory(&descriptor)?;
         self.scope.may_change(&opened, &path, FileChangeKind::RemoveDirectory).await?;
-        self.scope
-            .work(&opened, &path, || cap_primitives::fs::remove_dir(&directory, Path::new(&path)))
-            .await?;
+        let change = Change::RemoveDirectory(Place { directory, path });
+        self.scope.change_names(&opened, change, None).await?;
         opened.mount.release(Growth::ENTRY);
         Ok(())
     }
@@ -473,12 +473,11 @@ impl HostDescriptor for State {
                 .ok()
                 // Renaming one name of a file to another of its names does nothing.
                 .filter(|replaced| inode(replaced) != inode(&moved));
-        self.scope
-            .work(&old, &old_path, || {
-                let (from, to) = (Path::new(&old_path), Path::new(&new_path));
-                cap_primitives::fs::rename(&old_directory, from, &new_directory, to)
-            })
-            .await?;
+        let change = Change::Rename {
+            from: Place { directory: old_directory, path: old_path },
+            to: Place { directory: new_directory, path: new_path },
+        };
+        self.scope.change_names(&old, change, None).await?;
         if let Some(replaced) = replaced {
             note_removed(&new, &replaced);
         }
@@ -495,11 +494,8 @@ impl HostDescriptor for State {
         let kind = FileChangeKind::Symlink { target: target.clone() };
         self.scope.may_change(&opened, &path, kind).await?;
         self.scope.may_point(&opened, &path, &target)?;
-        self.scope
-            .with_room(&opened, &path, Growth::ENTRY, || {
-                cap_primitives::fs::symlink(Path::new(&target), &directory, Path::new(&path))
-            })
-            .await
+        let change = Change::Symlink { at: Place { directory, path }, target };
+        self.scope.change_names(&opened, change, Some(Growth::ENTRY)).await
     }
 
     async fn unlink_file_at(
@@ -510,9 +506,8 @@ impl HostDescriptor for State {
         let (opened, directory) = self.directory(&descriptor)?;
         self.scope.may_change(&opened, &path, FileChangeKind::RemoveFile).await?;
         let removed = self.scope.metadata(&opened, &directory, &path, FollowSymlinks::No).await?;
-        self.scope
-            .work(&opened, &path, || cap_primitives::fs::remove_file(&directory, Path::new(&path)))
-            .await?;
+        let change = Change::RemoveFile(Place { directory, path });
+        self.scope.change_names(&opened, change, None).await?;
         note_removed(&opened, &removed);
         Ok(())
     }

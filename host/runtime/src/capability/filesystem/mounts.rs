@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use cap_primitives::ambient_authority;
 use cap_primitives::fs::open_ambient_dir;
 use foreshore_domain::grant::{Access, Grant, Mount};
+use foreshore_domain::ports::{FileChanges, WatchedMount};
 
 use wasmtime_wasi::filesystem::{Dir, FsPerms, OpenMode};
 
@@ -56,9 +57,13 @@ impl Mounts {
     ///
     /// # Errors
     /// A directory that is not there, is not a directory, or may not be opened.
-    pub(crate) fn open(grant: &Grant, table: &MountTable) -> Result<Self, LinkError> {
+    pub(crate) fn open(
+        grant: &Grant,
+        table: &MountTable,
+        changes: Option<&dyn FileChanges>,
+    ) -> Result<Self, LinkError> {
         let open = |mount| {
-            OpenMount::open(mount, table)
+            OpenMount::open(mount, table, changes)
                 .map(Arc::new)
                 .map_err(|source| LinkError::Mount { host: mount.host.clone(), source })
         };
@@ -79,15 +84,24 @@ pub(crate) struct OpenMount {
     mount: Mount,
     directory: Dir,
     usage: Arc<Usage>,
+    watched: Option<Arc<dyn WatchedMount>>,
 }
 
 impl OpenMount {
-    fn open(mount: &Mount, table: &MountTable) -> io::Result<Self> {
+    fn open(
+        mount: &Mount,
+        table: &MountTable,
+        changes: Option<&dyn FileChanges>,
+    ) -> io::Result<Self> {
         let directory = open_ambient_dir(&mount.host, ambient_authority())?;
         let usage = table.usage(&directory)?;
         let (perms, mode) = permissions(mount.access);
         let directory = Dir::new(directory, perms, mode, false);
-        Ok(Self { mount: mount.clone(), directory, usage })
+        let watched = match mount.access {
+            Access::ReadOnly => None,
+            Access::ReadWrite => changes.and_then(|changes| changes.of(mount)),
+        };
+        Ok(Self { mount: mount.clone(), directory, usage, watched })
     }
 
     pub(super) fn mount(&self) -> &Mount {
@@ -104,6 +118,11 @@ impl OpenMount {
 
     pub(super) fn directory(&self) -> &Dir {
         &self.directory
+    }
+
+    /// Where changes are announced; `None` if nobody watches this mount.
+    pub(super) fn watched(&self) -> Option<&Arc<dyn WatchedMount>> {
+        self.watched.as_ref()
     }
 
     /// Counts what the directory holds, unless that was done before.

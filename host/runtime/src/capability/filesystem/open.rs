@@ -89,6 +89,11 @@ impl Open {
         })
     }
 
+    /// Whether what is there is emptied.
+    pub(super) fn truncates(&self) -> bool {
+        self.truncate
+    }
+
     pub(super) fn mode(&self) -> OpenMode {
         self.mode
     }

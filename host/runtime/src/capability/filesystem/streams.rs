@@ -7,6 +7,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use foreshore_domain::ports::FileEdit;
 use rustix::io::{Errno, ReadWriteFlags, pwritev2};
 use wasmtime_wasi::p2::{InputStream, OutputStream, Pollable, StreamError, StreamResult};
 use wasmtime_wasi_io::async_trait;
@@ -82,6 +83,7 @@ pub(super) enum WriteAt {
     End,
 }
 
+#[async_trait]
 impl OutputStream for FileWriter {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
         let scope = Arc::clone(&self.scope);
@@ -95,15 +97,34 @@ impl OutputStream for FileWriter {
     fn check_write(&mut self) -> StreamResult<usize> {
         Ok(CHUNK_MAX_BYTES)
     }
+
+    /// Where the write is announced, it is made on a thread of its own.
+    async fn blocking_write_and_flush(&mut self, bytes: Bytes) -> StreamResult<()> {
+        let (file, at, length) = (Arc::clone(&self.file), self.at, bytes.len());
+        let written = self
+            .scope
+            .edit(&self.opened, move |scope, opened| write(scope, opened, &file, &bytes, at))
+            .await;
+        match written {
+            Ok(written) => written.map_err(StreamError::LastOperationFailed)?,
+            Err(error) => return Err(StreamError::Trap(error.into())),
+        }
+        self.advance(length);
+        Ok(())
+    }
 }
 
 impl FileWriter {
     fn write_all(&mut self, bytes: &[u8]) -> wasmtime::Result<()> {
         write(&self.scope, &self.opened, &self.file, bytes, self.at)?;
-        if let WriteAt::Position(position) = &mut self.at {
-            *position = position.saturating_add(count(bytes.len()));
-        }
+        self.advance(bytes.len());
         Ok(())
+    }
+
+    fn advance(&mut self, length: usize) {
+        if let WriteAt::Position(position) = &mut self.at {
+            *position = position.saturating_add(count(length));
+        }
     }
 }
 
@@ -139,8 +160,9 @@ pub(super) fn write(
         return Err(exhausted.into());
     }
     let written = match at {
-        WriteAt::Position(position) => file.write_all_at(bytes, position),
-        WriteAt::End => append_all(file, bytes),
+        WriteAt::Position(offset) => opened
+            .edit(&FileEdit::Write { offset, bytes }, &mut || file.write_all_at(bytes, offset)),
+        WriteAt::End => opened.edit(&FileEdit::Append { bytes }, &mut || append_all(file, bytes)),
     };
     // How much of it was written before an error is not known; a recount will tell.
     written.inspect_err(|_| opened.mount.release(growth)).map_err(Into::into)
