@@ -115,6 +115,9 @@ fn acknowledged_records_outlive_a_killed_server() {
             acknowledged.extend(writer.join().expect("the writer ends"));
         }
         server.restart();
+        let checked = http::send(server.address, "POST", "/v1/store/check", &[], b"");
+        let checked = checked.expect("an answer");
+        assert_eq!(checked.status, 200, "{}", checked.json());
         for (key, version) in &acknowledged {
             let record = server.get(&format!("/v1/memory/load/{key}")).json();
             assert_eq!((&record["value"], &record["version"]), (&json!(key), &json!(version)));

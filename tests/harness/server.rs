@@ -50,6 +50,10 @@ impl Server {
                 .expect("the guest is copied");
         }
         std::fs::write(directory.path().join("foreshore.toml"), configuration).expect("written");
+        for (guest, _) in guests {
+            super::cache::compile(super::guests::guest(guest));
+        }
+        super::cache::lend(&data);
         let (child, address) = Self::spawn(&directory, &data, flags);
         Self { child, address, directory, data }
     }

@@ -12,6 +12,7 @@ mod config;
 mod demo;
 mod events;
 pub(crate) mod exit;
+mod files;
 mod memory;
 mod moment;
 mod new;
@@ -52,6 +53,9 @@ enum Command {
     /// Read, write, search and relate records of memory
     #[command(subcommand)]
     Memory(memory::Memory),
+    /// See what changed in watched directories, and put it back
+    #[command(subcommand)]
+    Files(files::Files),
     /// Read the journal, or follow it
     Events(events::Events),
     /// Search the journal, and verify it
@@ -128,6 +132,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Call(command) => command.run(),
         Command::Component(command) => command.run(),
         Command::Memory(command) => command.run(),
+        Command::Files(command) => command.run(),
         Command::Events(command) => command.run(),
         Command::Audit(command) => command.run(),
         Command::Store(command) => command.run(),

@@ -64,8 +64,27 @@ pub(crate) fn ask<T>(
     config: &Config,
     question: impl AsyncFnOnce(&Client) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
+    ask_by(config, Plan::journal(config), question)
+}
+
+/// As [`ask`], of a host that also watches the directories of the configuration.
+///
+/// # Errors
+/// As [`ask`].
+pub(crate) fn ask_about_files<T>(
+    config: &Config,
+    question: impl AsyncFnOnce(&Client) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    ask_by(config, Plan::files(config), question)
+}
+
+fn ask_by<T>(
+    config: &Config,
+    plan: Plan,
+    question: impl AsyncFnOnce(&Client) -> Result<T, Failure>,
+) -> Result<T, Failure> {
     wire_up::block_on(async {
-        let client = Client::find(config).await?;
+        let client = Client::find(config, plan).await?;
         let answer = question(&client).await;
         client.end().await;
         answer
@@ -81,11 +100,11 @@ pub(crate) async fn running(config: &Config) -> Option<SocketAddr> {
 }
 
 impl Client {
-    async fn find(config: &Config) -> Result<Self, Failure> {
+    async fn find(config: &Config, plan: Plan) -> Result<Self, Failure> {
         if let Some(address) = running(config).await {
             return Ok(Self { address, own: None });
         }
-        let control = wire_up::start(config, Plan::journal(config)).await;
+        let control = wire_up::start(config, plan).await;
         let control = control.map_err(|failure| held(config, failure))?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
         let listener = listener.context("a free port").map_err(Failure::Start)?;

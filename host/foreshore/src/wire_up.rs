@@ -51,7 +51,7 @@ pub(crate) struct Plan {
 
 /// A server keeps a record and takes up what changes; a command does its work and ends; a keeper
 /// is a command that changes the components directory; the journal's command works on the
-/// journal itself. An ephemeral server keeps its record in memory.
+/// journal itself, and that of files also watches them. An ephemeral server keeps its record in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
     Server,
@@ -59,6 +59,7 @@ pub(crate) enum Purpose {
     Command,
     Keeper,
     Journal,
+    Files,
 }
 
 impl Plan {
@@ -116,6 +117,13 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// A command about the files that a server watches.
+    pub(crate) fn files(config: &Config) -> Self {
+        Self { purpose: Purpose::Files, ..Self::empty(config) }
+    }
+}
+
 /// Where the journal is.
 pub(crate) fn journal_path(config: &Config) -> PathBuf {
     config.data.join("journal.redb")
@@ -131,13 +139,15 @@ pub(crate) async fn start(config: &Config, plan: Plan) -> Result<Arc<Control>, F
     let is_server = matches!(plan.purpose, Purpose::Server | Purpose::Ephemeral);
     let watch = is_server && plan.uses_directory;
     let journal = match plan.purpose {
-        Purpose::Server | Purpose::Journal => JournalPlace::File(journal_path(config)),
+        Purpose::Server | Purpose::Journal | Purpose::Files => {
+            JournalPlace::File(journal_path(config))
+        }
         Purpose::Ephemeral | Purpose::Command | Purpose::Keeper => JournalPlace::InMemory,
     };
     if !is_server {
         engine.slots = SLOTS_OF_ONE_CALL;
     }
-    if is_server || plan.purpose == Purpose::Journal {
+    if is_server || matches!(plan.purpose, Purpose::Journal | Purpose::Files) {
         std::fs::create_dir_all(&config.data)
             .with_context(|| format!("data directory {}", config.data.display()))
             .map_err(Failure::Start)?;
@@ -146,8 +156,8 @@ pub(crate) async fn start(config: &Config, plan: Plan) -> Result<Arc<Control>, F
     let directory = Some(&config.components_directory)
         .filter(|path| plan.uses_directory && (plan.purpose != Purpose::Command || path.is_dir()));
     let roots = match plan.purpose {
-        Purpose::Server => config.watched_roots()?,
-        _ => Vec::new(),
+        Purpose::Server | Purpose::Ephemeral | Purpose::Files => config.watched_roots()?,
+        Purpose::Command | Purpose::Keeper | Purpose::Journal => Vec::new(),
     };
     let control = ControlConfig {
         engine,

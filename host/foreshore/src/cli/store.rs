@@ -7,6 +7,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow};
 use clap::{Args, Subcommand};
@@ -101,11 +102,11 @@ impl Common {
         &self,
         method: &str,
         route: &str,
-        on_file: impl AsyncFnOnce(Journal) -> Result<Value, Failure>,
+        on_file: impl AsyncFnOnce(Journal, Arc<Waiting>) -> Result<Value, Failure>,
         text: impl FnOnce(&Value, &Paint) -> String,
     ) -> Result<Exit, Failure> {
         let config = load(&self.config)?;
-        let waiting = Waiting::new(format!("{route} of the journal"));
+        let waiting = Arc::new(Waiting::new(format!("{route} of the journal")));
         let answer = wire_up::block_on(async {
             match client::running(&config).await {
                 Some(_) => Ok(None),
@@ -125,11 +126,11 @@ impl Common {
     /// Work that nobody may have the journal for.
     fn alone(
         &self,
-        on_file: impl AsyncFnOnce(Journal) -> Result<Value, Failure>,
+        on_file: impl AsyncFnOnce(Journal, Arc<Waiting>) -> Result<Value, Failure>,
         text: impl FnOnce(&Value, &Paint) -> String,
     ) -> Result<Exit, Failure> {
         let config = load(&self.config)?;
-        let waiting = Waiting::new("working on the journal");
+        let waiting = Arc::new(Waiting::new("working on the journal"));
         let answer = wire_up::block_on(async {
             no_server(&config).await?;
             with_journal(&config, &waiting, on_file).await
@@ -167,8 +168,8 @@ fn has_it(config: &Config, address: SocketAddr) -> Failure {
 /// Opens the journal, works on it, and closes it.
 async fn with_journal<T>(
     config: &Config,
-    waiting: &Waiting,
-    work: impl AsyncFnOnce(Journal) -> Result<T, Failure>,
+    waiting: &Arc<Waiting>,
+    work: impl AsyncFnOnce(Journal, Arc<Waiting>) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     let path = wire_up::journal_path(config);
     if !path.is_file() {
@@ -177,7 +178,7 @@ async fn with_journal<T>(
     let said = |progress: Progress| waiting.say(rebuilding(progress));
     let journal = Journal::open_with(&path, &JournalConfig::default(), said);
     let journal = journal.map_err(|error| not_opened(config, error))?;
-    let done = work(journal.clone()).await;
+    let done = work(journal.clone(), Arc::clone(waiting)).await;
     journal.close().await;
     done
 }
@@ -194,7 +195,7 @@ fn rebuilding(progress: Progress) -> String {
     format!("making the views again: event {} of {}", grouped(seq), grouped(last_seq))
 }
 
-async fn stats(journal: Journal) -> Result<Value, Failure> {
+async fn stats(journal: Journal, _: Arc<Waiting>) -> Result<Value, Failure> {
     let stats = journal.stats().await.context("figures of the journal")?;
     Ok(json!({
         "seq": stats.tip.seq,
@@ -211,7 +212,7 @@ async fn stats(journal: Journal) -> Result<Value, Failure> {
 fn stats_text(stats: &Value, _: &Paint) -> String {
     let number = |name: &str| number(stats, name);
     format!(
-        "events    {} in {} commits; the last is {}\nblobs     {}\nin use    {}: {} of content, {} of bookkeeping, {} in gaps",
+        "events    {} in {} commits; the last is {}\nblobs     {}\nin use    {}: {} of content, {} of bookkeeping\ngaps      {}",
         grouped(number("events")),
         grouped(number("commits")),
         grouped(number("seq")),
@@ -223,7 +224,7 @@ fn stats_text(stats: &Value, _: &Paint) -> String {
     )
 }
 
-async fn check(journal: Journal) -> Result<Value, Failure> {
+async fn check(journal: Journal, _: Arc<Waiting>) -> Result<Value, Failure> {
     let checked = journal.check().await.context("the journal does not pass its check")?;
     // The check looks at the chain; the signed checkpoints are looked at besides.
     let verify = move || journal.verify();
@@ -243,8 +244,9 @@ fn check_text(checked: &Value, paint: &Paint) -> String {
     format!("{}: {events} events, {blobs} blobs, {views} views", paint.green("sound"))
 }
 
-async fn rebuild(journal: Journal) -> Result<Value, Failure> {
-    journal.rebuild(|_| {}).await.context("the views could not be made again")?;
+async fn rebuild(journal: Journal, waiting: Arc<Waiting>) -> Result<Value, Failure> {
+    let said = move |progress: Progress| waiting.say(rebuilding(progress));
+    journal.rebuild(said).await.context("the views could not be made again")?;
     Ok(json!({ "seq": journal.tip().seq }))
 }
 
@@ -252,7 +254,7 @@ fn rebuild_text(rebuilt: &Value, _: &Paint) -> String {
     format!("the views hold the events up to {}", grouped(number(rebuilt, "seq")))
 }
 
-async fn compact(journal: Journal) -> Result<Value, Failure> {
+async fn compact(journal: Journal, _: Arc<Waiting>) -> Result<Value, Failure> {
     let compacted = journal.compact().await.context("the journal was not compacted")?;
     let stats = journal.stats().await.context("figures of the journal")?;
     Ok(json!({ "compacted": compacted, "allocated_bytes": stats.allocated_bytes }))
@@ -262,13 +264,13 @@ impl ToFile {
     fn backup(self) -> Result<Exit, Failure> {
         let config = load(&self.common.config)?;
         not_there(&self.file)?;
-        let waiting = Waiting::new("copying the journal");
+        let waiting = Arc::new(Waiting::new("copying the journal"));
         let file = std::path::absolute(&self.file).context("the backup")?;
         let to = file.clone();
         let seq = wire_up::block_on(async {
             match client::running(&config).await {
                 Some(_) => Ok::<_, Failure>(None),
-                None => with_journal(&config, &waiting, async |journal| {
+                None => with_journal(&config, &waiting, async |journal, _| {
                     let tip = journal.backup(&to).await.context("the backup was not made")?;
                     Ok(tip.seq)
                 })
@@ -296,7 +298,7 @@ impl ToFile {
     fn export(self) -> Result<Exit, Failure> {
         not_there(&self.file)?;
         let file = self.file.clone();
-        let export = async |journal: Journal| {
+        let export = async |journal: Journal, _| {
             let part = with_suffix(&file, ".part");
             let write = move || -> Result<Value, Failure> {
                 let mut to = std::fs::File::create(&part).context("the export")?;
@@ -389,7 +391,7 @@ async fn restore(config: &Config, backup: &Path) -> Result<Value, Failure> {
 impl Archive {
     fn run(self) -> Result<Exit, Failure> {
         let (file, before) = (self.file.clone(), self.before);
-        let archive = async |journal: Journal| {
+        let archive = async |journal: Journal, _| {
             let archived = journal.archive(before, &file, now_unix_ms()).await;
             let archived = archived.context("nothing was archived")?;
             Ok(json!({
