@@ -14,6 +14,7 @@ mod egress;
 mod files;
 mod guest_memory;
 mod harness;
+mod integrity;
 mod lifecycle;
 mod memory;
 mod sandbox;
