@@ -14,7 +14,9 @@ mod fair;
 mod figures;
 mod http;
 mod idle;
+mod journal;
 mod load;
+mod memory;
 
 use serde_json::{Value, json};
 
@@ -41,6 +43,8 @@ pub(crate) enum Target {
     RatioAtLeast(f64),
     /// Ours is at most this, in the row's unit.
     AtMost(f64),
+    /// Ours is at least this, in the row's unit.
+    AtLeast(f64),
     /// Nothing; it is told.
     Reported,
 }
@@ -56,6 +60,7 @@ impl Row {
             Target::RatioAtMost(most) => self.ratio().map(|ratio| ratio <= most),
             Target::RatioAtLeast(least) => self.ratio().map(|ratio| ratio >= least),
             Target::AtMost(most) => Some(self.ours <= most),
+            Target::AtLeast(least) => Some(self.ours >= least),
             Target::Reported => None,
         }
     }
@@ -65,6 +70,7 @@ impl Row {
             Target::RatioAtMost(most) => format!("<= {most}x"),
             Target::RatioAtLeast(least) => format!(">= {least}x"),
             Target::AtMost(most) => format!("<= {most} {}", self.unit),
+            Target::AtLeast(least) => format!(">= {least} {}", self.unit),
             Target::Reported => "reported".to_owned(),
         }
     }
@@ -102,6 +108,14 @@ const BENCHMARKS: &[Benchmark] = &[
         run: call::threads,
     },
     Benchmark { name: "call-durable", about: "durable calls / redb alone", run: durable::run },
+    Benchmark { name: "journal", about: "durable events / redb alone", run: journal::append },
+    Benchmark {
+        name: "journal-verify",
+        about: "holding events to the chain",
+        run: journal::verify,
+    },
+    Benchmark { name: "ready", about: "a journal of 1 GiB after a kill", run: journal::ready },
+    Benchmark { name: "memory", about: "reading and searching 100,000 records", run: memory::run },
     Benchmark {
         name: "http-call",
         about: "POST tool call / hyper hello, and wasmtime serve",

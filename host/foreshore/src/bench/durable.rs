@@ -10,10 +10,10 @@ use super::control::{BenchControl, invoke};
 use super::figures::{float, median};
 use super::{Effort, Row, Target};
 
-const CALLERS: usize = 64;
+pub(super) const CALLERS: usize = 64;
 const ROUND: Duration = Duration::from_millis(1_500);
 /// About what a `call.started` or `call.completed` takes in the journal.
-const RECORD_BYTES: usize = 300;
+pub(super) const RECORD_BYTES: usize = 300;
 /// Records that one durable call leaves: started and completed.
 const RECORDS_PER_CALL: f64 = 2.0;
 
@@ -51,7 +51,7 @@ pub(super) fn run(effort: &Effort) -> anyhow::Result<Vec<Row>> {
 }
 
 /// How often `work` was done a second, by all callers together.
-async fn round<F, W>(work: F) -> anyhow::Result<f64>
+pub(super) async fn round<F, W>(work: F) -> anyhow::Result<f64>
 where
     F: Fn() -> W + Clone + Send + 'static,
     W: Future<Output = anyhow::Result<()>> + Send + 'static,
