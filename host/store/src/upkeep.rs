@@ -10,7 +10,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use redb::backends::InMemoryBackend;
-use redb::{Database, ReadTransaction, ReadableTable as _, TableDefinition, TableError};
+use redb::{
+    CompactionError, Database, DatabaseError, ReadTransaction, ReadableTable as _, TableDefinition,
+    TableError,
+};
 
 use crate::blobs::{self, BLOBS};
 use crate::db::{Db, caught, storage};
@@ -148,7 +151,11 @@ impl Journal {
     /// # Errors
     /// [`CheckError`].
     pub async fn check(&self) -> Result<Checked, CheckError> {
-        let sound = self.alone(|database| database.check_integrity()).await?;
+        let sound = self.alone(|database| match database.check_integrity() {
+            Err(DatabaseError::TransactionInProgress) => None,
+            sound => Some(sound),
+        });
+        let sound = sound.await?;
         if !sound.map_err(storage)? {
             return Err(CheckError::Repaired);
         }
@@ -163,8 +170,11 @@ impl Journal {
     /// # Errors
     /// [`CheckError::Busy`], [`CheckError::Read`].
     pub async fn compact(&self) -> Result<bool, CheckError> {
-        let compacted = self.alone(|database| database.compact()).await?;
-        Ok(compacted.map_err(storage)?)
+        let compacted = self.alone(|database| match database.compact() {
+            Err(CompactionError::TransactionInProgress) => None,
+            compacted => Some(compacted),
+        });
+        Ok(compacted.await?.map_err(storage)?)
     }
 
     /// Writes a copy of the journal as it is now into a new file, while it goes on.
@@ -192,18 +202,26 @@ impl Journal {
         copy(&Db::new(opened), to)
     }
 
-    /// Work on the database while nobody reads or writes.
+    /// Work on the database while nobody reads or writes. Whoever reads holds a transaction and
+    /// perhaps no handle: `None` means that there is still one.
     async fn alone<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut Database) -> T + Send + 'static,
+        mut work: impl FnMut(&mut Database) -> Option<T> + Send + 'static,
     ) -> Result<T, CheckError> {
-        let done = self.on_writer(|writer| {
+        let done = self.on_writer(move |writer| {
             let mut db = database(writer)?;
             writer.shared.clear_db();
             let until = Instant::now() + READERS_PATIENCE;
             let (done, db) = loop {
                 db = match Arc::try_unwrap(db) {
-                    Ok(mut db) => break (caught(|| Ok(work(db.database()))), db.into()),
+                    Ok(mut alone) => match caught(|| Ok(work(alone.database()))) {
+                        Ok(Some(done)) => break (Ok(done), alone.into()),
+                        Err(error) => break (Err(error), alone.into()),
+                        Ok(None) if Instant::now() > until => {
+                            break (Err(CheckError::Busy), alone.into());
+                        }
+                        Ok(None) => alone.into(),
+                    },
                     Err(db) if Instant::now() > until => break (Err(CheckError::Busy), db),
                     Err(db) => db,
                 };

@@ -1,6 +1,6 @@
 //! Looking at a journal, checking it and copying it.
 
-use foreshore_domain::event::{EventKind, Stream};
+use foreshore_domain::event::{EventKind, Stream, Tenant};
 
 use super::entries::on;
 use super::views::dump;
@@ -95,4 +95,25 @@ async fn a_restored_backup_goes_on_once_it_is_accepted() {
     journal.check().await.expect("passes its check");
     let missing = Journal::restore(&place.path().join("none"), &place.path().join("new"));
     assert!(matches!(missing, Err(BackupError::Open(OpenError::Storage { .. }))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_waits_for_who_still_reads() {
+    let place = tempfile::tempdir().expect("a directory");
+    let path = place.path().join("journal.redb");
+    let journal = Journal::open(&path, &JournalConfig::default()).expect("opens");
+    journal.append(event("one")).await.expect("appended");
+    let reading = journal.clone();
+    let (begun, has_begun) = tokio::sync::oneshot::channel();
+    let reader = std::thread::spawn(move || {
+        let memory = reading.memory(&Tenant::DEFAULT, 0).expect("readable");
+        begun.send(()).expect("somebody waits");
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        drop(memory);
+    });
+    has_begun.await.expect("the reader reads");
+    journal.check().await.expect("passes once the reader is done");
+    journal.compact().await.expect("compacts");
+    reader.join().expect("no panic");
+    assert_eq!(journal.read(1, 1).expect("readable").len(), 1);
 }
