@@ -20,7 +20,7 @@ use foreshore_integrity::RootConfig;
 use foreshore_runtime::{
     Component, EngineConfig, InspectError, LoadFailure, Loader, LoaderConfig, Sandbox, Source,
 };
-use foreshore_store::{Health, Journal, JournalConfig, ReadError};
+use foreshore_store::{Checkpoint, Health, Journal, JournalConfig, ReadError};
 use semver::Version;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -172,6 +172,9 @@ impl Control {
         tasks.spawn(Arc::clone(&integrity).keep_bounds(stop.clone()));
         let upkeep = Upkeep::new(journal.clone(), &config.journal);
         tasks.spawn(memory.clone().sweep(stop.clone()));
+        if let Some(checkpoints) = journal.checkpoints() {
+            tasks.spawn(tell_checkpoints(checkpoints, stop.clone()));
+        }
         let admission = Admission::new(config.concurrency, tasks.clone());
         let invoker = Invoker { door, recorder, tasks: tasks.clone() };
         Ok(Arc::new(Self {
@@ -409,6 +412,28 @@ impl Control {
         }
         self.journal.clone().close().await;
         drained
+    }
+}
+
+/// Writes each checkpoint to the log, which is often kept on another machine.
+async fn tell_checkpoints(
+    mut checkpoints: tokio::sync::watch::Receiver<Option<Checkpoint>>,
+    stop: CancellationToken,
+) {
+    checkpoints.mark_unchanged();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            changed = checkpoints.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+            }
+        }
+        let line = checkpoints.borrow_and_update().as_ref().map(Checkpoint::to_line);
+        if let Some(checkpoint) = line {
+            tracing::info!(%checkpoint, "the journal is signed up to here");
+        }
     }
 }
 
