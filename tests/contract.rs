@@ -1,15 +1,15 @@
 //! The HTTP contract that other programs rely on.
 
-use std::sync::OnceLock;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use crate::harness::http;
-use crate::harness::server::Server;
+use crate::harness::server::{Server, Shared};
 
-fn server() -> &'static Server {
-    static SERVER: OnceLock<Server> = OnceLock::new();
-    SERVER.get_or_init(|| {
+fn server() -> Arc<Server> {
+    static SERVER: Shared = Shared::new();
+    SERVER.get(|| {
         let repository = crate::harness::repository();
         let configuration = format!(
             "[components.files]\nmounts = [{{ host = {repository:?}, guest = \"/data\", access = \"read-only\" }}]\n"

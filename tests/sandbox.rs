@@ -1,11 +1,11 @@
 //! Attempts on the sandbox: each ends with the guard that is named, and the host goes on.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::harness::server::Server;
+use crate::harness::server::{Server, Shared};
 
 /// Little of everything, so that each guard fires soon.
 const CONFIGURATION: &str = r#"
@@ -15,10 +15,10 @@ deadline_ms = 4_000
 memory_max_bytes = 33_554_432
 "#;
 
+/// One server for all of this file: guards that need other limits lower them by the header.
 fn server() -> Arc<Server> {
-    // One server for all of this file: guards that need other limits lower them by the header.
-    static SERVER: OnceLock<Arc<Server>> = OnceLock::new();
-    SERVER.get_or_init(|| Arc::new(Server::start(CONFIGURATION, &[("rogue", "rogue")]))).clone()
+    static SERVER: Shared = Shared::new();
+    SERVER.get(|| Server::start(CONFIGURATION, &[("rogue", "rogue")]))
 }
 
 /// The code of the problem that a call ends with, with the usage there must be.

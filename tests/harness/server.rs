@@ -1,9 +1,11 @@
 //! A server process, stopped when the test is done with it.
 
+use std::cell::RefCell;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -16,6 +18,38 @@ pub struct Server {
     pub address: SocketAddr,
     directory: tempfile::TempDir,
     data: PathBuf,
+}
+
+/// A server that tests of one file share while any of them runs. A static would never be dropped,
+/// and its process would outlive the tests.
+pub struct Shared(Mutex<Weak<Server>>);
+
+impl Shared {
+    pub const fn new() -> Self {
+        Self(Mutex::new(Weak::new()))
+    }
+
+    /// The server there is, or a new one. The thread of the test holds it until the test ends.
+    pub fn get(&'static self, start: impl FnOnce() -> Server) -> Arc<Server> {
+        thread_local! {
+            static HELD: RefCell<Vec<(&'static Shared, Arc<Server>)>> =
+                const { RefCell::new(Vec::new()) };
+        }
+        HELD.with(|held| {
+            let mut held = held.borrow_mut();
+            if let Some((_, server)) = held.iter().find(|(of, _)| std::ptr::eq(*of, self)) {
+                return Arc::clone(server);
+            }
+            let mut shared = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let server = shared.upgrade().unwrap_or_else(|| {
+                let server = Arc::new(start());
+                *shared = Arc::downgrade(&server);
+                server
+            });
+            held.push((self, Arc::clone(&server)));
+            server
+        })
+    }
 }
 
 impl Server {
