@@ -303,7 +303,9 @@ impl Control {
             references.iter().filter_map(|reference| self.components.path_of(reference)).collect();
         let integrity = Arc::clone(&self.integrity);
         let approve = move || files.iter().for_each(|file| integrity.approve_own(file));
-        let _ = tokio::task::spawn_blocking(approve).await;
+        if let Err(error) = tokio::task::spawn_blocking(approve).await {
+            tracing::error!(%error, "a component's file was not approved");
+        }
     }
 
     /// Loads a component without serving it: says whether this host would, and if not, why.
@@ -406,7 +408,9 @@ impl Control {
             Err(_) => Drained::Partly { running: self.admission.running() },
         };
         let integrity = Arc::clone(&self.integrity);
-        let _ = tokio::task::spawn_blocking(move || integrity.stop()).await;
+        if let Err(error) = tokio::task::spawn_blocking(move || integrity.stop()).await {
+            tracing::error!(%error, "the watches did not end in order");
+        }
         if let Err(error) = self.invoker.recorder.host(EventKind::HostStopped).await {
             tracing::warn!(%error, "the end of the host was not recorded");
         }

@@ -256,9 +256,12 @@ impl Integrity {
             }
             let integrity = Arc::clone(&self);
             match tokio::task::spawn_blocking(move || integrity.retain()).await {
-                Ok(Ok(0)) | Err(_) => {}
+                Ok(Ok(0)) => {}
                 Ok(Ok(dropped)) => tracing::info!(dropped, "old versions of files are dropped"),
-                Ok(Err(error)) => tracing::warn!(%error, "old versions of files stay for now"),
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, again_in = ?RETAIN_EVERY, "old versions of files were not dropped");
+                }
+                Err(error) => tracing::error!(%error, "dropping old versions of files panicked"),
             }
         }
     }

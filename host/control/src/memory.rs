@@ -487,3 +487,20 @@ fn exhausted(
     }
     Err(MemoryFault::Exhausted { namespace: namespace.as_str().to_owned(), what, max })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_namespace_says_which_of_its_bounds_it_has_reached() {
+        let namespace = Namespace::parse("notes").expect("a namespace");
+        assert!(exhausted(&namespace, "bytes", 90, 10, 100).is_ok(), "it just fits");
+        for (what, used, adds) in [("records", 100, 0), ("bytes", 91, 10), ("relations", 200, 0)] {
+            let fault = exhausted(&namespace, what, used, adds, 100).expect_err(what);
+            assert_eq!(fault.code(), "memory_quota_exhausted");
+            let text = format!("namespace \"notes\" has its 100 {what}; delete what is not needed");
+            assert_eq!(fault.to_string(), text);
+        }
+    }
+}

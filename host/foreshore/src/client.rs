@@ -113,9 +113,13 @@ impl Client {
         let (served_by, gateway) = (Arc::clone(&control), wire_up::gateway(config));
         let served = tokio::spawn(async move {
             let stopped = async move {
-                let _ = stopped.await;
+                // A command that ends without a word stops its host too.
+                stopped.await.unwrap_or_default();
             };
-            let _ = foreshore_gateway::serve(listener, served_by, gateway, stopped).await;
+            let served = foreshore_gateway::serve(listener, served_by, gateway, stopped).await;
+            if let Err(error) = served {
+                tracing::error!(%error, "the host of this command stopped serving");
+            }
         });
         Ok(Self { address, own: Some(OwnHost { control, stop, served }) })
     }
