@@ -15,6 +15,7 @@ pub mod event;
 pub mod grant;
 pub mod http_rule;
 pub mod id;
+pub mod inference;
 pub mod integrity;
 pub mod limits;
 pub mod memory;
