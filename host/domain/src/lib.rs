@@ -6,6 +6,8 @@
 #![warn(missing_docs)]
 
 pub mod address;
+pub mod agent;
+mod base64_text;
 pub mod blob;
 pub mod call;
 pub mod component;
