@@ -9,7 +9,7 @@ mod flips;
 mod measure;
 mod seals;
 mod upkeep;
-mod views;
+pub(crate) mod views;
 
 use std::path::Path;
 use std::time::Duration;

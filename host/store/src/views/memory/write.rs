@@ -16,9 +16,6 @@ pub(super) fn put(
     event: &EventRef<'_>,
     put: &MemoryPut,
 ) -> Result<Receipt, ViewError> {
-    let mut keep = Keep::open(rows, event, put.namespace.as_str(), put.key.as_str())?;
-    keep.take_latest_away()?;
-    let vector = keep.vector(put.embedding.as_ref())?;
     let entry = Entry {
         value: put.value.clone(),
         tags: put.tags.clone(),
@@ -26,8 +23,42 @@ pub(super) fn put(
         origin: put.origin.clone(),
         expires_at_unix_ms: put.ttl_s.map(|ttl| ttl.expires_at_unix_ms(event.at_unix_ms)),
     };
+    let (namespace, key) = (put.namespace.as_str(), put.key.as_str());
+    put_entry(rows, event, namespace, key, entry, put.embedding.as_ref())
+}
+
+/// Makes an entry the latest version of its key.
+pub(super) fn put_entry(
+    rows: &mut Rows<'_>,
+    event: &EventRef<'_>,
+    namespace: &str,
+    key: &str,
+    entry: Entry,
+    embedding: Option<&Embedding>,
+) -> Result<Receipt, ViewError> {
+    let mut keep = Keep::open(rows, event, namespace, key)?;
+    keep.take_latest_away()?;
+    let vector = keep.vector(embedding)?;
     keep.add_version(State::Written(entry), vector)?;
     keep.close()
+}
+
+/// Takes the latest version of a key away, and leaves nothing of it; for keys that never had
+/// another.
+pub(super) fn erase(
+    rows: &mut Rows<'_>,
+    event: &EventRef<'_>,
+    namespace: &str,
+    key: &str,
+) -> Result<(), ViewError> {
+    let mut keep = Keep::open(rows, event, namespace, key)?;
+    if keep.head.live.is_none() {
+        return Ok(());
+    }
+    keep.take_latest_away()?;
+    keep.remove_version(keep.head.latest)?;
+    keep.space.store(keep.rows)?;
+    Head::remove(keep.rows, keep.space.id, key)
 }
 
 pub(super) fn delete(
