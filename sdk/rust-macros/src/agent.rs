@@ -64,22 +64,21 @@ pub(crate) fn agent(attribute: TokenStream, function: TokenStream) -> Result<Tok
 
 /// The type of the second argument, if there is one.
 fn parameters(function: &ItemFn) -> Result<Option<&Type>> {
-    let wrong = |argument: &dyn quote::ToTokens| {
-        Error::new_spanned(
-            argument,
-            "an agent is a function of a Turn, and of its parameters if it takes any: \
-             fn name(turn: Turn, parameters: Parameters)",
-        )
-    };
-    let kind = |argument| match argument {
-        &FnArg::Typed(ref typed) if !matches!(*typed.ty, Type::Reference(_)) => Ok(&*typed.ty),
-        other => Err(wrong(other)),
-    };
-    let arguments = function.sig.inputs.iter().map(kind).collect::<Result<Vec<_>>>()?;
+    let arguments = function.sig.inputs.iter().map(owned).collect::<Result<Vec<_>>>()?;
     match arguments.as_slice() {
         [_turn] => Ok(None),
         [_turn, parameters] => Ok(Some(parameters)),
-        _ => Err(wrong(&function.sig.ident)),
+        _ => Err(Error::new_spanned(&function.sig.ident, SHAPE)),
+    }
+}
+
+const SHAPE: &str = "an agent is a function of a Turn, and of its parameters if it takes any: \
+                     fn name(turn: Turn, parameters: Parameters)";
+
+fn owned(argument: &FnArg) -> Result<&Type> {
+    match argument {
+        FnArg::Typed(typed) if !matches!(*typed.ty, Type::Reference(_)) => Ok(&typed.ty),
+        other => Err(Error::new_spanned(other, SHAPE)),
     }
 }
 

@@ -33,6 +33,7 @@ pub fn delegate<T: Serialize + ?Sized>(
 }
 
 /// All that this agent may do itself.
+#[allow(clippy::derivable_impls, reason = "the type is generated")]
 impl Default for Attenuation {
     fn default() -> Self {
         Self {

@@ -316,6 +316,7 @@ impl Request {
     }
 }
 
+#[allow(clippy::derivable_impls, reason = "the type is generated")]
 impl Default for Config {
     fn default() -> Self {
         Self {
