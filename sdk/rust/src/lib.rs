@@ -84,6 +84,6 @@ pub mod internal {
 }
 
 /// The README's example, which `cargo test` compiles.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "agent"))]
 #[doc = include_str!("../README.md")]
 pub struct Readme;

@@ -1,5 +1,7 @@
 //! What `#[agent]` makes of a function, and what it can ask, seen on the host.
 
+#![cfg(feature = "agent")]
+
 use foreshore_sdk::agent::inference;
 use foreshore_sdk::agent::testing::Scripted;
 use foreshore_sdk::agent::{
