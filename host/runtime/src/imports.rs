@@ -7,7 +7,7 @@
 //! Invariant: an import that is `Linked` here links in the real linker, and one that is not in
 //! this table is `NotLinked`. Deny is the default.
 
-use foreshore_domain::component::{Import, ImportVerdict};
+use foreshore_domain::component::{ComponentKind, Import, ImportVerdict};
 use foreshore_domain::denial::{Denial, DenialCode};
 use foreshore_domain::grant::{Access, Grant, keyvalue_grant, memory_grant};
 
@@ -26,6 +26,24 @@ enum Rule {
     NeedsMemory,
     /// Only for a component with a bucket.
     NeedsKeyvalue,
+    /// Only for an agent.
+    AgentOnly,
+}
+
+/// As what a component runs: an agent is linked to other things than a tool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RunsAs {
+    /// `foreshore:tool/tool`.
+    Tool,
+    /// `foreshore:agent/agent`.
+    Agent,
+}
+
+impl RunsAs {
+    /// As what a component of these kinds runs.
+    pub(crate) fn of(kinds: &[ComponentKind]) -> Self {
+        if kinds.contains(&ComponentKind::Agent) { Self::Agent } else { Self::Tool }
+    }
 }
 
 /// Interfaces by the name without version, and the version track that satisfies them: an import
@@ -68,6 +86,17 @@ const TABLE: &[(&str, Track, Rule)] = &[
     ("foreshore:progress/progress", Track::Foreshore01, Rule::Linked),
     ("foreshore:log/log", Track::Foreshore01, Rule::Linked),
     ("foreshore:memory/memory", Track::Foreshore01, Rule::NeedsMemory),
+    ("foreshore:inference/inference", Track::Foreshore01, Rule::AgentOnly),
+    ("foreshore:tools/tools", Track::Foreshore01, Rule::AgentOnly),
+    ("foreshore:agents/agents", Track::Foreshore01, Rule::AgentOnly),
+    ("foreshore:variables/variables", Track::Foreshore01, Rule::AgentOnly),
+    ("foreshore:conversation/conversation", Track::Foreshore01, Rule::AgentOnly),
+    ("foreshore:reply/reply", Track::Foreshore01, Rule::AgentOnly),
+    ("foreshore:approval/approval", Track::Foreshore01, Rule::AgentOnly),
+    ("foreshore:events/events", Track::Foreshore01, Rule::AgentOnly),
+    ("foreshore:budget/budget", Track::Foreshore01, Rule::AgentOnly),
+    ("foreshore:elicit/elicit", Track::Foreshore01, Rule::AgentOnly),
+    ("foreshore:secrets/secrets", Track::Foreshore01, Rule::AgentOnly),
 ];
 
 /// The versions that satisfy an import.
@@ -96,15 +125,23 @@ impl Track {
 }
 
 /// What the host makes of an import of the component called `component` under `grant`.
-pub(crate) fn verdict(import: &str, component: &str, grant: &Grant) -> ImportVerdict {
+pub(crate) fn verdict(
+    import: &str,
+    runs_as: RunsAs,
+    component: &str,
+    grant: &Grant,
+) -> ImportVerdict {
     let rule = import.rsplit_once('@').and_then(|(interface, version)| {
         TABLE
             .iter()
             .find(|(name, track, _)| *name == interface && track.satisfies(version))
             .map(|(_, _, rule)| *rule)
     });
+    if runs_as == RunsAs::Agent {
+        return agent_verdict(rule);
+    }
     match rule {
-        None => ImportVerdict::NotLinked,
+        None | Some(Rule::AgentOnly) => ImportVerdict::NotLinked,
         Some(Rule::Linked) => ImportVerdict::Linked,
         Some(Rule::LinkedDenied) => ImportVerdict::LinkedDenied,
         Some(Rule::NeedsHttp) => linked_if(grant.http.is_some(), || {
@@ -119,6 +156,18 @@ pub(crate) fn verdict(import: &str, component: &str, grant: &Grant) -> ImportVer
             memory_grant(component, "notes", Access::ReadWrite)
         }),
         Some(Rule::NeedsKeyvalue) => linked_if(grant.keyvalue, || keyvalue_grant(component)),
+    }
+}
+
+/// An agent has what is always there, but nothing that reaches out of the sandbox by another way
+/// than an effect of its own. Its memory is decided at the door, like all that it asks for.
+fn agent_verdict(rule: Option<Rule>) -> ImportVerdict {
+    match rule {
+        Some(Rule::Linked | Rule::AgentOnly | Rule::NeedsMemory) => ImportVerdict::Linked,
+        None
+        | Some(Rule::LinkedDenied | Rule::NeedsHttp | Rule::NeedsConfig | Rule::NeedsKeyvalue) => {
+            ImportVerdict::NotLinked
+        }
     }
 }
 
@@ -280,7 +329,8 @@ mod tests {
 
     #[test]
     fn a_version_matches_by_its_track() {
-        let is_linked = |name: &str| verdict(name, "c", &granted()) == ImportVerdict::Linked;
+        let is_linked =
+            |name: &str| verdict(name, RunsAs::Tool, "c", &granted()) == ImportVerdict::Linked;
         for linked in [
             "wasi:cli/environment@0.2.0",
             "wasi:cli/environment@0.2.99",
@@ -302,7 +352,11 @@ mod tests {
             "wasi:cli/environment@0.2.0@0.2.0",
             "",
         ] {
-            assert_eq!(verdict(other, "c", &granted()), ImportVerdict::NotLinked, "{other}");
+            assert_eq!(
+                verdict(other, RunsAs::Tool, "c", &granted()),
+                ImportVerdict::NotLinked,
+                "{other}"
+            );
         }
     }
 
@@ -311,7 +365,7 @@ mod tests {
         for (interface, _, rule) in TABLE {
             let proof = PROOFS.iter().find(|proof| proof.interface.starts_with(interface));
             let Some(proof) = proof else { continue };
-            let found = verdict(proof.interface, "c", &Grant::default());
+            let found = verdict(proof.interface, RunsAs::Tool, "c", &Grant::default());
             match rule {
                 Rule::Linked => assert_eq!(found, ImportVerdict::Linked, "{interface}"),
                 Rule::LinkedDenied => assert_eq!(found, ImportVerdict::LinkedDenied, "{interface}"),
