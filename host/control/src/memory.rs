@@ -181,11 +181,6 @@ impl Memory {
         beside: Option<NewEvent>,
     ) -> Result<u64, MemoryFault> {
         let now = clock::now_unix_ms();
-        let usage = self.journal.memory(tenant, now)?.usage(put.namespace.as_str())?;
-        let adds = u64::try_from(put.key.as_str().len() + put.value.as_str().len());
-        let adds = adds.unwrap_or(u64::MAX);
-        exhausted(&put.namespace, "records", usage.entries, 0, NAMESPACE_RECORDS_MAX)?;
-        exhausted(&put.namespace, "bytes", usage.versions_bytes, adds, NAMESPACE_BYTES_MAX)?;
         let condition = put.expected_version.map(|version| Condition::RecordVersion {
             tenant: tenant.clone(),
             namespace: put.namespace.clone(),
@@ -193,6 +188,33 @@ impl Memory {
             now_unix_ms: now,
             version,
         });
+        let event = self.put_event(tenant, now, put)?;
+        Ok(self.record(event, beside, condition).await?.version)
+    }
+
+    /// The event that writes a record, for a commit of the caller's own, which has to hold the
+    /// namespace's stream at where it was before this was asked: the expected version is looked
+    /// at here.
+    pub(crate) fn prepare_put(&self, tenant: &Tenant, put: Put) -> Result<NewEvent, MemoryFault> {
+        let now = clock::now_unix_ms();
+        if let Some(expected) = put.expected_version {
+            let reader = self.journal.memory(tenant, now)?;
+            let there = reader.get(put.namespace.as_str(), put.key.as_str())?;
+            let actual = there.map_or(0, |version| version.version);
+            if actual != expected {
+                let key = put.key.as_str().to_owned();
+                return Err(MemoryFault::Conflict { key, expected, actual });
+            }
+        }
+        self.put_event(tenant, now, put)
+    }
+
+    fn put_event(&self, tenant: &Tenant, now: u64, put: Put) -> Result<NewEvent, MemoryFault> {
+        let usage = self.journal.memory(tenant, now)?.usage(put.namespace.as_str())?;
+        let adds = u64::try_from(put.key.as_str().len() + put.value.as_str().len());
+        let adds = adds.unwrap_or(u64::MAX);
+        exhausted(&put.namespace, "records", usage.entries, 0, NAMESPACE_RECORDS_MAX)?;
+        exhausted(&put.namespace, "bytes", usage.versions_bytes, adds, NAMESPACE_BYTES_MAX)?;
         let stream = stream(&put.namespace);
         let payload = MemoryPut {
             namespace: put.namespace,
@@ -204,9 +226,52 @@ impl Memory {
             origin: put.origin,
             embedding: put.embedding,
         };
-        let kind = EventKind::MemoryPut;
-        let event = event(tenant, now, stream, kind, &payload)?;
-        Ok(self.record(event, beside, condition).await?.version)
+        event(tenant, now, stream, EventKind::MemoryPut, &payload)
+    }
+
+    /// The newest version of a record, deletions included; 0 where it never was.
+    pub(crate) fn latest_version(
+        &self,
+        tenant: &Tenant,
+        namespace: &Namespace,
+        key: &Key,
+    ) -> Result<u64, MemoryFault> {
+        let newest = self.versions(tenant, namespace, key, 1)?;
+        Ok(newest.first().map_or(0, |version| version.version))
+    }
+
+    /// As [`Self::prepare_put`], for a deletion; `None` where there is nothing to delete.
+    pub(crate) fn prepare_delete(
+        &self,
+        tenant: &Tenant,
+        namespace: Namespace,
+        key: Key,
+        origin: Origin,
+    ) -> Result<Option<NewEvent>, MemoryFault> {
+        let now = clock::now_unix_ms();
+        let there = self.journal.memory(tenant, now)?.get(namespace.as_str(), key.as_str())?;
+        if there.is_none() {
+            return Ok(None);
+        }
+        let stream = stream(&namespace);
+        let payload = MemoryDeleted { namespace, key, origin };
+        event(tenant, now, stream, EventKind::MemoryDeleted, &payload).map(Some)
+    }
+
+    /// As [`Self::prepare_put`], for a relation.
+    pub(crate) fn prepare_relate(
+        &self,
+        tenant: &Tenant,
+        namespace: Namespace,
+        relation: Relation,
+        origin: Origin,
+    ) -> Result<NewEvent, MemoryFault> {
+        let now = clock::now_unix_ms();
+        let usage = self.journal.memory(tenant, now)?.usage(namespace.as_str())?;
+        exhausted(&namespace, "relations", usage.relations, 0, NAMESPACE_RELATIONS_MAX)?;
+        let stream = stream(&namespace);
+        let payload = MemoryRelated { namespace, relation, origin };
+        event(tenant, now, stream, EventKind::MemoryRelated, &payload)
     }
 
     /// Deletes a record, which is a version of its own; `None` if there was none.
@@ -277,12 +342,7 @@ impl Memory {
         origin: Origin,
         beside: Option<NewEvent>,
     ) -> Result<bool, MemoryFault> {
-        let now = clock::now_unix_ms();
-        let usage = self.journal.memory(tenant, now)?.usage(namespace.as_str())?;
-        exhausted(&namespace, "relations", usage.relations, 0, NAMESPACE_RELATIONS_MAX)?;
-        let stream = stream(&namespace);
-        let payload = MemoryRelated { namespace, relation, origin };
-        let event = event(tenant, now, stream, EventKind::MemoryRelated, &payload)?;
+        let event = self.prepare_relate(tenant, namespace, relation, origin)?;
         Ok(self.record(event, beside, None).await?.changed)
     }
 
