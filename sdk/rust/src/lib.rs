@@ -61,6 +61,7 @@ pub use bindings::foreshore::types::types::{
 };
 pub use error::Error;
 pub use foreshore_sdk_macros::tool;
+pub use returns::Rendered;
 pub use tool::Tool;
 
 // Authors' derives and the code that `#[tool]` writes name these.
