@@ -132,8 +132,17 @@ pub(crate) fn not_found(name: &str) -> String {
 }
 
 fn nearest(name: &str) -> Option<&'static str> {
-    let distances = COMMANDS.iter().map(|command| (distance(name, command.name), command.name));
-    let (distance, nearest) = distances.min_by_key(|(distance, _)| *distance)?;
+    let letters = |name: &str| {
+        let mut letters: Vec<char> = name.chars().collect();
+        letters.sort_unstable();
+        letters
+    };
+    let own = letters(name);
+    // Of two that are as near, the one with the same letters in another order.
+    let distances = COMMANDS
+        .iter()
+        .map(|command| (distance(name, command.name), letters(command.name) != own, command.name));
+    let (distance, _, nearest) = distances.min()?;
     (distance <= 2 && distance < nearest.len()).then_some(nearest)
 }
 

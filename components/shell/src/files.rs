@@ -77,7 +77,7 @@ impl Files {
     pub(crate) fn facts(&self, path: &str, links: Links) -> Result<Facts, Reason> {
         let place = match self.mounts.resolve(path)? {
             Spot::Place(place) => place,
-            Spot::Above(_) => {
+            Spot::Above => {
                 let access = Access::ReadOnly;
                 return Ok(Facts { kind: Kind::Directory, bytes: 0, modified: None, access });
             }
@@ -205,7 +205,7 @@ impl Files {
             return Err(Reason::LooksOnly);
         }
         match self.mounts.resolve(path)? {
-            Spot::Above(_) => Err(Reason::Mount),
+            Spot::Above => Err(Reason::Mount),
             Spot::Place(place) if place.is_mount => Err(Reason::Mount),
             Spot::Place(place) if place.access == Access::ReadOnly => {
                 Err(Reason::denied(DenialCode::ReadOnly, path))

@@ -11,7 +11,7 @@ use crate::commands::walk::joined;
 use crate::files::{Kind, Links};
 use crate::halt::{Halt, Ran};
 
-const EDITS_MAX: usize = 1_000;
+const EDITS_MAX: usize = 2_000;
 
 /// A run of lines that differ: ranges of the old and of the new file, counted from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
