@@ -187,6 +187,7 @@ fn shell_bounds_what_a_script_does() {
     let root = tempfile::tempdir().expect("made");
     for (command, code, message) in [
         ("while :; do :; done".to_owned(), 1, "the step limit"),
+        (format!("{} ls", "command ".repeat(10_000)), 1, "the depth limit"),
         ("f() { f; }; f".to_owned(), 1, "the depth limit"),
         ("f() { x=$(if true; then (f); fi); }; f".to_owned(), 1, "the depth limit"),
         ("x=a; while :; do x=$x$x; done".to_owned(), 1, "a variable or a word has more than"),

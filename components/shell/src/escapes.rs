@@ -20,7 +20,7 @@ pub(crate) fn unescape(text: &str, style: Style) -> Unescaped {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find('\\') {
-        bytes.extend_from_slice(rest[..at].as_bytes());
+        bytes.extend_from_slice(&rest.as_bytes()[..at]);
         rest = &rest[at + 1..];
         let Some(c) = rest.chars().next() else {
             bytes.push(b'\\');

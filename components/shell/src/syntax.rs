@@ -5,8 +5,10 @@
 //! Deliberately absent: background jobs, process substitution, arrays, aliases.
 
 mod braces;
+mod compounds;
 mod condition;
 mod parser;
+mod redirects;
 mod words;
 
 use std::cell::OnceCell;

@@ -54,7 +54,7 @@ impl Arguments {
 
     /// An option's value as a whole number.
     pub(crate) fn number(&self, letter: char) -> Result<Option<usize>, Halt> {
-        self.value(letter).map(|text| number(text)).transpose()
+        self.value(letter).map(number).transpose()
     }
 }
 

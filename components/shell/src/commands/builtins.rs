@@ -136,17 +136,7 @@ pub(super) fn command(call: &mut Invocation<'_>) -> Ran {
             }
             Ok(status)
         }
-        [name, arguments @ ..] => match find(name) {
-            Some(command) => {
-                let mut inner = Invocation { shell: call.shell, name, arguments };
-                let result = (command.run)(&mut inner);
-                result.or_else(|halt| call.shell.reported(name, halt))
-            }
-            None => {
-                let message = format!("{name}: {}", not_found(name));
-                Err(Halt::Fail { status: 127, message })
-            }
-        },
+        [name, arguments @ ..] => call.shell.invoke_command(name, arguments),
     }
 }
 

@@ -92,6 +92,7 @@ pub(super) fn expand(call: &mut Invocation<'_>) -> Ran {
             for c in String::from_utf8_lossy(&line).chars() {
                 let count = if c == '\t' { width - column % width } else { 1 };
                 column += count;
+                call.bounded(shown.len())?;
                 match c {
                     '\t' => shown.extend(std::iter::repeat_n(' ', count)),
                     c => shown.push(c),

@@ -230,7 +230,7 @@ impl Search {
     fn lines(&self, call: &Invocation<'_>, input: &Input, name: &str) -> Result<usize, Halt> {
         let (mut count, mut number) = (0, 0);
         let mut before: VecDeque<(usize, Vec<u8>)> = VecDeque::new();
-        let (mut after, mut last_shown) = (0, 0);
+        let (mut after, mut last_shown, mut held) = (0, 0, 0);
         let shows = self.output == OutputKind::Lines;
         let has_context = self.before > 0 || self.after > 0;
         while let Some(mut line) = input.line()? {
@@ -246,10 +246,14 @@ impl Search {
                 } else if count >= self.most {
                     break;
                 } else if self.before > 0 && shows {
+                    held += line.len();
                     before.push_back((number, line));
-                    if before.len() > self.before {
-                        before.pop_front();
+                    if before.len() > self.before
+                        && let Some((_, gone)) = before.pop_front()
+                    {
+                        held -= gone.len();
                     }
+                    call.bounded(held)?;
                 }
                 continue;
             }
@@ -260,6 +264,7 @@ impl Search {
                     if has_context && last_shown > 0 && first > last_shown + 1 {
                         call.line("--")?;
                     }
+                    held = 0;
                     for (number, line) in before.drain(..) {
                         self.show(call, name, number, '-', &line)?;
                     }

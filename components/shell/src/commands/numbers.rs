@@ -62,6 +62,7 @@ pub(super) fn seq(call: &mut Invocation<'_>) -> Ran {
             text.push_str(separator);
         }
         text.push_str(&format!("{:0width$.places$}", first + step * index));
+        call.bounded(text.len())?;
         index += 1.0;
     }
     if count >= 1.0 {

@@ -47,6 +47,7 @@ pub(super) fn paste(call: &mut Invocation<'_>) -> Ran {
             if let Some(line) = line(input)? {
                 any = true;
                 joined.extend_from_slice(&line);
+                call.bounded(joined.len())?;
             }
         }
         if !any {

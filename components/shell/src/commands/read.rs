@@ -79,7 +79,7 @@ fn take_field(rest: &mut &[Character], separators: &str, is_last: bool) -> Strin
     };
     skip(rest);
     let mut field = *rest;
-    let length = rest.iter().position(|character| is_separator(character));
+    let length = rest.iter().position(is_separator);
     match length {
         Some(length) => {
             field = &rest[..length];

@@ -114,14 +114,17 @@ pub(super) fn head(call: &mut Invocation<'_>) -> Ran {
             }
             return Ok(());
         }
-        let mut held = VecDeque::new();
+        let (mut held, mut bytes) = (VecDeque::new(), 0);
         while let Some(line) = input.line()? {
+            bytes += line.len();
             held.push_back(line);
             if held.len() > count
                 && let Some(line) = held.pop_front()
             {
+                bytes -= line.len();
                 call.write(&line)?;
             }
+            call.bounded(bytes)?;
         }
         Ok(())
     })

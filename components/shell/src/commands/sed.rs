@@ -2,6 +2,7 @@
 
 mod parse;
 mod run;
+mod substitute;
 
 use regex::bytes::Regex;
 

@@ -237,8 +237,11 @@ fn trimmed(text: &[u8]) -> &[u8] {
 /// The number at the beginning; what is none counts as 0.
 fn number(text: &[u8]) -> f64 {
     let text = trimmed(text);
-    let is_part = |(at, byte): &(usize, &u8)| {
-        byte.is_ascii_digit() || **byte == b'.' || *at == 0 && **byte == b'-'
+    let mut has_point = false;
+    let is_part = |(at, byte): &(usize, &u8)| match byte {
+        b'.' => !std::mem::replace(&mut has_point, true),
+        b'-' => *at == 0,
+        byte => byte.is_ascii_digit(),
     };
     let length = text.iter().enumerate().take_while(is_part).count();
     let digits = std::str::from_utf8(&text[..length]).unwrap_or_default();

@@ -44,7 +44,9 @@ pub(super) fn xargs(call: &mut Invocation<'_>) -> Ran {
     let command = if arguments.operands.is_empty() { &echo } else { arguments.operands.as_slice() };
     let mut worst = 0;
     if let Some(mark) = arguments.value('I') {
+        let marks: usize = command.iter().map(|word| word.matches(mark).count()).sum();
         for item in &items {
+            call.bounded(marks.saturating_mul(item.len()))?;
             let replaced: Vec<String> =
                 command.iter().map(|word| word.replace(mark, item)).collect();
             worst = worst.max(run(call, &replaced)?);

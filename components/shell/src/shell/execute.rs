@@ -325,12 +325,15 @@ impl Shell {
         if let Some(body) = self.scope.functions.get(name).cloned() {
             return self.call(&body, arguments);
         }
-        let result = match commands::find(name) {
-            Some(command) => {
-                (command.run)(&mut commands::Invocation { shell: self, name, arguments })
-            }
+        self.invoke_command(name, arguments)
+    }
+
+    /// Runs a command, whatever function has its name.
+    pub(crate) fn invoke_command(&mut self, name: &str, arguments: &[String]) -> Ran {
+        let result = self.deeper(|shell| match commands::find(name) {
+            Some(command) => (command.run)(&mut commands::Invocation { shell, name, arguments }),
             None => Err(Halt::Fail { status: 127, message: commands::not_found(name) }),
-        };
+        });
         result.or_else(|halt| self.reported(name, halt))
     }
 

@@ -128,6 +128,8 @@ fn each_bound_ends_the_script_with_its_own_message() {
         ("for i in $(seq 200000); do :; done", "more than 100000 words"),
         ("x=$(seq 1000000; seq 1000000)", "holds at most 8 MiB"),
         ("echo a; while :; do :; done", "[end of stdout]\na"),
+        ("seq 0 2e294 1e300", "more than 8 MiB"),
+        ("seq -s '	' 500000 | expand -t 1000", "more than 8 MiB"),
     ] {
         let message = message(command);
         assert!(message.contains(expected), "{command}: {message}");
@@ -142,13 +144,15 @@ fn nesting_is_bounded_when_it_is_read_and_when_it_runs() {
         ("( ".repeat(5_000), "levels deep"),
         ("{ ".repeat(5_000), "levels deep"),
         ("$(".repeat(5_000), "levels deep"),
-        ("`echo ".repeat(5_000), "line 1"),
         ("if ".repeat(5_000), "levels deep"),
         ("echo \"${x:-".repeat(5_000), "levels deep"),
         ("f() ".repeat(5_000), "levels deep"),
         (format!("[[ {}", "( ".repeat(5_000)), "levels deep"),
         ("f() { f; }; f".to_owned(), "the depth limit"),
         ("f() { (f); }; f".to_owned(), "the depth limit"),
+        (format!("{} ls", "command ".repeat(5_000)), "the depth limit"),
+        (format!("{} ls", "env ".repeat(5_000)), "the depth limit"),
+        (format!("{} ls", "xargs ".repeat(5_000)), "the depth limit"),
         ("x='eval \"$x\"'; eval \"$x\"".to_owned(), "the depth limit"),
     ] {
         let message = message(&command);

@@ -4,13 +4,10 @@
 //! The invariant: any text gives a script or an error with its line, and never more than
 //! `DEPTH_MAX` levels of nesting, so that neither this nor what walks the script runs out of stack.
 
-use std::cell::OnceCell;
 use std::rc::Rc;
 
-use super::{
-    AndOr, Assignment, Command, Compound, Connector, Part, Pipeline, Redirect, Script, Simple,
-    Target, Word, braces,
-};
+use super::redirects::PendingHere;
+use super::{AndOr, Assignment, Command, Connector, Pipeline, Script, Simple, braces};
 
 /// How deep a script may nest: groups, substitutions, quotes in expansions.
 const DEPTH_MAX: usize = 40;
@@ -31,14 +28,7 @@ pub(super) struct Parser<'a> {
     pub(super) depth: usize,
     /// The line of the script where this text begins, less one.
     pub(super) line: usize,
-    here: Vec<PendingHere>,
-}
-
-struct PendingHere {
-    end: String,
-    strips_tabs: bool,
-    quoted: bool,
-    body: Rc<OnceCell<Word>>,
+    pub(super) here: Vec<PendingHere>,
 }
 
 /// Words that end a list of commands.
@@ -151,38 +141,6 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn read_here_documents(&mut self) -> Parsed<()> {
-        for here in std::mem::take(&mut self.here) {
-            let (line, mut body) = (self.error("").line - 1, String::new());
-            loop {
-                if self.at >= self.text.len() {
-                    let message =
-                        format!("the here-document has no line {:?} at its end", here.end);
-                    return Err(self.error(message));
-                }
-                let rest = &self.text[self.at..];
-                let length = rest.find('\n').map_or(rest.len(), |end| end + 1);
-                self.at += length;
-                let mut content = &rest[..length];
-                if here.strips_tabs {
-                    content = content.trim_start_matches('\t');
-                }
-                if content.trim_end_matches('\n') == here.end {
-                    break;
-                }
-                body.push_str(content);
-            }
-            let word = if here.quoted {
-                Word(vec![Part::Quoted(body)])
-            } else {
-                Word(vec![Part::Double(Parser::new(&body, self.depth, line).here_document()?)])
-            };
-            // Set once: each here-document is read after the one line that names it.
-            let _ = here.body.set(word);
-        }
-        Ok(())
-    }
-
     /// A word of the grammar stands here, and nothing that would make it a longer word.
     pub(super) fn at_word(&self, word: &str) -> bool {
         let after = || self.text[self.at + word.len()..].chars().next();
@@ -197,7 +155,7 @@ impl<'a> Parser<'a> {
         found
     }
 
-    fn expect_word(&mut self, word: &str) -> Parsed<()> {
+    pub(super) fn expect_word(&mut self, word: &str) -> Parsed<()> {
         self.newlines()?;
         if self.eat_word(word) {
             return Ok(());
@@ -228,7 +186,7 @@ impl<'a> Parser<'a> {
     }
 
     /// As `script`, and not empty.
-    fn commands(&mut self) -> Parsed<Script> {
+    pub(super) fn commands(&mut self) -> Parsed<Script> {
         let script = self.nested(Self::script)?;
         if script.0.is_empty() {
             let found = self.unexpected().message;
@@ -283,119 +241,6 @@ impl<'a> Parser<'a> {
             match self.redirect()? {
                 Some(redirect) => redirects.push(redirect),
                 None => return Ok(Command::Compound(compound, redirects)),
-            }
-        }
-    }
-
-    fn compound(&mut self) -> Parsed<Option<Compound>> {
-        let compound = if self.eat("((") {
-            Compound::Arithmetic(self.arithmetic_parts()?)
-        } else if self.eat("(") {
-            let script = self.commands()?;
-            if !self.eat(")") {
-                return Err(self.unexpected());
-            }
-            Compound::Subshell(script)
-        } else if self.eat_word("{") {
-            let script = self.commands()?;
-            self.expect_word("}")?;
-            Compound::Group(script)
-        } else if self.eat_word("if") {
-            self.conditional()?
-        } else if self.eat_word("for") {
-            self.for_loop()?
-        } else if self.at_word("while") || self.at_word("until") {
-            let ends_on = self.eat_word("until");
-            if !ends_on {
-                self.eat_word("while");
-            }
-            let condition = self.commands()?;
-            let body = self.loop_body()?;
-            Compound::Loop { condition, body, ends_on }
-        } else if self.eat_word("case") {
-            self.case()?
-        } else if self.eat_word("[[") {
-            Compound::Condition(self.condition()?)
-        } else {
-            return Ok(None);
-        };
-        Ok(Some(compound))
-    }
-
-    fn conditional(&mut self) -> Parsed<Compound> {
-        let mut branches = Vec::new();
-        loop {
-            let condition = self.commands()?;
-            self.expect_word("then")?;
-            branches.push((condition, self.commands()?));
-            if self.eat_word("elif") {
-                continue;
-            }
-            let otherwise = if self.eat_word("else") { Some(self.commands()?) } else { None };
-            self.expect_word("fi")?;
-            return Ok(Compound::If { branches, otherwise });
-        }
-    }
-
-    fn for_loop(&mut self) -> Parsed<Compound> {
-        self.blanks();
-        let name = self.name();
-        if name.is_empty() {
-            return Err(self.error("a name is missing after \"for\""));
-        }
-        self.newlines()?;
-        let words = if self.eat_word("in") {
-            let mut words = Vec::new();
-            loop {
-                self.blanks();
-                match self.word()? {
-                    Some(word) => words.extend(braces::expand(word)),
-                    None => break Some(words),
-                }
-            }
-        } else {
-            None
-        };
-        self.blanks();
-        self.eat(";");
-        let body = self.loop_body()?;
-        Ok(Compound::For { name, words, body })
-    }
-
-    fn loop_body(&mut self) -> Parsed<Script> {
-        self.expect_word("do")?;
-        let body = self.commands()?;
-        self.expect_word("done")?;
-        Ok(body)
-    }
-
-    fn case(&mut self) -> Parsed<Compound> {
-        self.blanks();
-        let subject = self.word()?.ok_or_else(|| self.unexpected())?;
-        self.expect_word("in")?;
-        let mut arms = Vec::new();
-        loop {
-            self.newlines()?;
-            if self.eat_word("esac") {
-                return Ok(Compound::Case { subject, arms });
-            }
-            self.eat("(");
-            let mut patterns = Vec::new();
-            loop {
-                self.blanks();
-                patterns.push(self.word()?.ok_or_else(|| self.unexpected())?);
-                self.blanks();
-                if !self.eat("|") {
-                    break;
-                }
-            }
-            if !self.eat(")") {
-                return Err(self.unexpected());
-            }
-            arms.push((patterns, self.nested(Self::script)?));
-            self.newlines()?;
-            if !self.eat(";;") && !self.at_word("esac") {
-                return Err(self.unexpected());
             }
         }
     }
@@ -463,65 +308,6 @@ impl<'a> Parser<'a> {
         }
         let value = self.word()?.unwrap_or_default();
         Ok(Some(Assignment { name, appends, value }))
-    }
-
-    fn redirect(&mut self) -> Parsed<Option<Redirect>> {
-        let start = self.at;
-        if self.eat("&>") {
-            let appends = self.eat(">");
-            let word = self.target()?;
-            return Ok(Some(Redirect { descriptor: 1, target: Target::Both { word, appends } }));
-        }
-        let number = self.peek().and_then(|c| c.to_digit(10)).and_then(|n| usize::try_from(n).ok());
-        if number.is_some() {
-            self.at += 1;
-        }
-        let (own, target) = if self.eat("<<<") {
-            (0, Target::HereString(self.target()?))
-        } else if self.looking_at("<(") || self.looking_at(">(") {
-            return Err(self.error("there is no process substitution: write to a file"));
-        } else if self.eat("<<") {
-            (0, Target::Here(self.here_delimiter()?))
-        } else if self.eat("<&") {
-            (0, Target::Duplicate(self.target()?))
-        } else if self.eat("<") {
-            (0, Target::Read(self.target()?))
-        } else if self.eat(">>") {
-            (1, Target::Append(self.target()?))
-        } else if self.eat(">&") {
-            (1, Target::Duplicate(self.target()?))
-        } else if self.eat(">|") || self.eat(">") {
-            (1, Target::Write(self.target()?))
-        } else {
-            self.at = start;
-            return Ok(None);
-        };
-        Ok(Some(Redirect { descriptor: number.unwrap_or(own), target }))
-    }
-
-    fn target(&mut self) -> Parsed<Word> {
-        self.blanks();
-        self.word()?.ok_or_else(|| self.error("a redirection names no file"))
-    }
-
-    fn here_delimiter(&mut self) -> Parsed<Rc<OnceCell<Word>>> {
-        let strips_tabs = self.eat("-");
-        self.blanks();
-        let word = self.word()?.ok_or_else(|| self.error("a here-document names no end"))?;
-        let (mut end, mut quoted) = (String::new(), false);
-        for part in &word.0 {
-            match part {
-                Part::Literal(text) => end.push_str(text),
-                Part::Quoted(text) => {
-                    end.push_str(text);
-                    quoted = true;
-                }
-                _ => return Err(self.error("the end of a here-document is a plain word")),
-            }
-        }
-        let body = Rc::new(OnceCell::new());
-        self.here.push(PendingHere { end, strips_tabs, quoted, body: Rc::clone(&body) });
-        Ok(body)
     }
 
     /// A name, or nothing.

@@ -305,8 +305,7 @@ impl Parser<'_> {
     fn operand(&mut self, quoted: bool, ends: &'static str) -> Parsed<Word> {
         let mut parts = Vec::new();
         let mut literal = String::new();
-        loop {
-            let Some(c) = self.peek().filter(|c| !ends.contains(*c)) else { break };
+        while let Some(c) = self.peek().filter(|c| !ends.contains(*c)) {
             let part = match c {
                 '\'' if !quoted => Part::Quoted(self.single_quoted()?),
                 '"' => self.double_quoted()?,

@@ -1,19 +1,17 @@
 //! Running a script over lines.
 
-use regex::bytes::{Captures, Regex};
+use regex::bytes::Regex;
 
 use crate::commands::Invocation;
-use crate::commands::sed::{
-    Action, Address, Branching, Command, Replacement, Script, Substitution,
-};
+use crate::commands::sed::{Action, Address, Branching, Command, Script};
 use crate::halt::{Halt, Ran};
 use crate::stream::Input;
 
 /// How many commands of a script are run for one line: a branch may go on for ever.
 const ROUNDS_MAX: usize = 100_000;
 
-struct Run<'a, 'c> {
-    call: &'a Invocation<'c>,
+pub(super) struct Run<'a, 'c> {
+    pub(super) call: &'a Invocation<'c>,
     /// Where in-place editing writes.
     edited: Option<&'a mut Vec<u8>>,
     inputs: std::vec::IntoIter<Input>,
@@ -22,15 +20,15 @@ struct Run<'a, 'c> {
     ahead: Option<Vec<u8>>,
     number: usize,
     /// The pattern space, and whether the line it came from had an end.
-    line: Vec<u8>,
+    pub(super) line: Vec<u8>,
     ends: bool,
     hold: Vec<u8>,
     /// What `a` puts behind the line.
     behind: Vec<u8>,
     /// For each command with two addresses, where its range ends if it is in one.
     ranges: Vec<Option<RangeEnd>>,
-    substituted: bool,
-    last: Option<Regex>,
+    pub(super) substituted: bool,
+    pub(super) last: Option<Regex>,
     quiet: bool,
 }
 
@@ -105,7 +103,7 @@ pub(super) fn run(
 }
 
 impl Run<'_, '_> {
-    fn write(&mut self, bytes: &[u8]) -> Result<(), Halt> {
+    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), Halt> {
         match &mut self.edited {
             Some(edited) => {
                 edited.extend_from_slice(bytes);
@@ -350,74 +348,5 @@ impl Run<'_, '_> {
                 expression.is_match(&self.line)
             }
         })
-    }
-
-    /// The expression, or the last one where it is empty.
-    fn expression(&mut self, own: Option<&Regex>) -> Result<Regex, Halt> {
-        if let Some(own) = own {
-            self.last = Some(own.clone());
-        }
-        self.last.clone().ok_or_else(|| Halt::fail("there is no last expression yet"))
-    }
-
-    fn substitute(&mut self, substitution: &Substitution) -> Result<(), Halt> {
-        let expression = self.expression(substitution.expression.as_ref())?;
-        let line = std::mem::take(&mut self.line);
-        let (mut out, mut from, mut changed) = (Vec::new(), 0, false);
-        for (index, captures) in expression.captures_iter(&line).enumerate() {
-            if index + 1 < substitution.occurrence {
-                continue;
-            }
-            let Some(whole) = captures.get(0) else { break };
-            out.extend_from_slice(&line[from..whole.start()]);
-            replace(&substitution.replacement, &captures, &mut out);
-            from = whole.end();
-            changed = true;
-            self.call.bounded(out.len())?;
-            if !substitution.all {
-                break;
-            }
-        }
-        out.extend_from_slice(&line[from..]);
-        self.line = out;
-        self.substituted |= changed;
-        if changed && substitution.prints {
-            let line = [&self.line[..], b"\n"].concat();
-            self.write(&line)?;
-        }
-        Ok(())
-    }
-}
-
-fn replace(parts: &[Replacement], captures: &Captures<'_>, out: &mut Vec<u8>) {
-    // The case that holds until \E, and the one of the next character alone.
-    let (mut case, mut once) = (None, None);
-    for part in parts {
-        let bytes = match part {
-            Replacement::Text(text) => text.as_bytes(),
-            Replacement::Group(group) => {
-                captures.get(*group).map_or(&[][..], |found| found.as_bytes())
-            }
-            Replacement::Case(letter) => {
-                match letter {
-                    'u' | 'l' => once = Some(*letter),
-                    'E' => case = None,
-                    letter => case = Some(*letter),
-                }
-                continue;
-            }
-        };
-        if case.is_none() && once.is_none() {
-            out.extend_from_slice(bytes);
-            continue;
-        }
-        for c in String::from_utf8_lossy(bytes).chars() {
-            let changed: String = match once.take().or(case) {
-                Some('U' | 'u') => c.to_uppercase().collect(),
-                Some(_) => c.to_lowercase().collect(),
-                None => c.to_string(),
-            };
-            out.extend_from_slice(changed.as_bytes());
-        }
     }
 }
