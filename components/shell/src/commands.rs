@@ -83,7 +83,7 @@ impl Invocation<'_> {
     /// Holds what a command keeps in memory to what it may.
     pub(crate) fn bounded(&self, bytes: usize) -> Result<(), Halt> {
         if bytes > HELD_MAX_BYTES {
-            return Err(Halt::Stop(Stop::Held("a command held more than 8 MiB at once")));
+            return Err(Halt::Stop(Stop::Held("a command held more than 4 MiB at once")));
         }
         Ok(())
     }

@@ -33,7 +33,7 @@ pub(crate) const STEPS_MAX: u32 = 100_000;
 const DEPTH_MAX: usize = 100;
 
 /// How long a variable's value, and a word, may be.
-const TEXT_MAX_BYTES: usize = 4 << 20;
+const TEXT_MAX_BYTES: usize = 1 << 20;
 
 /// A script's state.
 pub(crate) struct Shell {

@@ -12,10 +12,10 @@ use std::rc::Rc;
 use crate::fault::{Fault, Reason};
 
 /// How much a pipe, a substitution or a command's view of a file may hold.
-pub(crate) const HELD_MAX_BYTES: usize = 8 << 20;
+pub(crate) const HELD_MAX_BYTES: usize = 4 << 20;
 
 /// The longest line that is taken from a stream.
-const LINE_MAX_BYTES: usize = 4 << 20;
+const LINE_MAX_BYTES: usize = 2 << 20;
 
 /// Why nothing more could be read or written.
 #[derive(Debug)]
@@ -78,7 +78,7 @@ impl Input {
         let max = u64::try_from(LINE_MAX_BYTES).unwrap_or(u64::MAX);
         (&mut *self.0.borrow_mut()).take(max + 1).read_until(end, &mut line)?;
         if line.len() > LINE_MAX_BYTES {
-            return Err(StreamError::TooMuch("a line has more than 4 MiB"));
+            return Err(StreamError::TooMuch("a line has more than 2 MiB"));
         }
         Ok((!line.is_empty()).then_some(line))
     }
@@ -89,7 +89,7 @@ impl Input {
         let max = u64::try_from(HELD_MAX_BYTES).unwrap_or(u64::MAX);
         (&mut *self.0.borrow_mut()).take(max + 1).read_to_end(&mut bytes)?;
         if bytes.len() > HELD_MAX_BYTES {
-            return Err(StreamError::TooMuch("more than 8 MiB cannot be held at once"));
+            return Err(StreamError::TooMuch("more than 4 MiB cannot be held at once"));
         }
         Ok(bytes)
     }
@@ -131,7 +131,7 @@ impl Output {
             Sink::Held(bytes) => {
                 if bytes.len() + data.len() > HELD_MAX_BYTES {
                     return Err(StreamError::TooMuch(
-                        "a pipe or substitution holds at most 8 MiB: let the first command read \
+                        "a pipe or substitution holds at most 4 MiB: let the first command read \
                          less, or write to a file",
                     ));
                 }

@@ -69,7 +69,7 @@ fn limits(name: &str) -> LimitsPatch {
         // comes twice, as text and as a value, where a byte may take six.
         "shell" => LimitsPatch {
             fuel: Some(10_000_000_000),
-            memory_max_bytes: Some(128 << 20),
+            memory_max_bytes: Some(64 << 20),
             deadline_ms: Some(10_000),
             result_max_bytes: Some(4 << 20),
             ..default
