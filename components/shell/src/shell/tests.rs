@@ -126,7 +126,7 @@ fn each_bound_ends_the_script_with_its_own_message() {
         ("until false; do continue; done", "the step limit"),
         ("x=a; while :; do x=$x$x; done", "a variable or a word has more than"),
         ("for i in $(seq 200000); do :; done", "more than 100000 words"),
-        ("x=$(seq 1000000; seq 1000000)", "holds at most 4 MiB"),
+        ("x=$(seq 500000; seq 500000)", "holds at most 4 MiB"),
         ("echo a; while :; do :; done", "[end of stdout]\na"),
         ("seq 0 2e294 1e300", "more than 4 MiB"),
         ("seq -s '	' 500000 | expand -t 1000", "more than 4 MiB"),

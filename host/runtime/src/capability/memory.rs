@@ -9,6 +9,7 @@ use foreshore_domain::effect::{
     Effect, EffectError, EffectOutcome, MemoryEntry, MemoryRead, MemoryReadKind, MemoryRecord,
     MemoryRefusal, MemoryWrite, MemoryWriteKind, Recalled, Remembered, SearchMethod, Space,
 };
+use foreshore_domain::grant::Access;
 use foreshore_domain::memory as domain;
 use foreshore_domain::memory::{Key, MemoryError, Namespace, Predicate};
 use wasmtime::Result;
@@ -23,6 +24,8 @@ use crate::state::{CallScope, State};
 const PAGE_MAX: u32 = 1_000;
 /// The most versions of a record of one answer.
 const VERSIONS_MAX: u32 = 100;
+/// The most bytes of a value that a guest writes: what a request has by default.
+const VALUE_MAX_BYTES: usize = 1 << 20;
 /// The most hits of a search, as the interface says.
 const HITS_MAX: u32 = 100;
 /// What a search, or a walk over the graph, counts for: it takes the host up to 20 ms.
@@ -88,6 +91,18 @@ impl CallScope {
 }
 
 impl memory::Host for State {
+    /// What the operator wrote; no effect, since a guest's own grant is no secret from it.
+    async fn namespaces(&mut self) -> Result<Vec<memory::Granted>> {
+        let scope = &self.scope;
+        let granted = scope.context.grant.memory.as_ref();
+        let granted: Vec<_> = granted.map_or(&[][..], |grant| &grant.namespaces).iter().collect();
+        let patterns: Vec<String> = granted.iter().map(|one| one.pattern.to_string()).collect();
+        scope.asks_memory(1, patterns.iter().map(String::len).sum()).await?;
+        let writable = granted.iter().map(|one| one.access == Access::ReadWrite);
+        let wire = |(pattern, writable)| memory::Granted { pattern, writable };
+        Ok(patterns.into_iter().zip(writable).map(wire).collect())
+    }
+
     async fn get(
         &mut self,
         namespace: String,
@@ -259,7 +274,7 @@ fn space(namespace: String) -> Answer<Space> {
 fn record(write: memory::Write) -> Answer<MemoryRecord> {
     Ok(MemoryRecord {
         key: parsed(Key::parse(write.key))?,
-        value: parsed(domain::JsonText::parse(write.value))?,
+        value: parsed(domain::JsonText::parse_within(write.value, VALUE_MAX_BYTES))?,
         tags: parsed(domain::Tags::parse(write.tags))?,
         importance: parsed(write.importance.try_into())?,
         ttl: write.ttl_s.map(|seconds| parsed(seconds.try_into())).transpose()?,
