@@ -11,6 +11,7 @@ mod base64_text;
 pub mod blob;
 pub mod call;
 pub mod component;
+pub mod conversation;
 pub mod denial;
 pub mod effect;
 pub mod event;
