@@ -80,7 +80,7 @@ pub enum Part {
 #[serde(deny_unknown_fields)]
 pub struct Image {
     /// The bytes; base64 where they are written as JSON.
-    #[serde(with = "base64_bytes")]
+    #[serde(with = "crate::base64_text")]
     pub data: bytes::Bytes,
     /// RFC 6838.
     pub mime_type: String,
@@ -360,28 +360,6 @@ pub struct Embeddings {
     pub served_by: ServedBy,
     /// What it cost.
     pub usage: TokenUsage,
-}
-
-mod base64_bytes {
-    //! Bytes as base64 text.
-
-    use base64::Engine as _;
-    use base64::engine::general_purpose::STANDARD;
-    use serde::{Deserialize as _, Deserializer, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(
-        data: &bytes::Bytes,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&STANDARD.encode(data))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<bytes::Bytes, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        STANDARD.decode(text).map(Into::into).map_err(serde::de::Error::custom)
-    }
 }
 
 #[cfg(test)]

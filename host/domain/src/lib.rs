@@ -6,9 +6,12 @@
 #![warn(missing_docs)]
 
 pub mod address;
+pub mod agent;
+mod base64_text;
 pub mod blob;
 pub mod call;
 pub mod component;
+pub mod conversation;
 pub mod denial;
 pub mod effect;
 pub mod event;

@@ -43,11 +43,22 @@ impl BlobReferences {
         }
         let released: Released = super::payload(event)?;
         for digest in released.blobs {
-            let count = self.count(txn, &digest)?;
-            *count = count.checked_sub(1).ok_or_else(|| {
-                ViewError::payload(event, &format_args!("no event needs {digest}"))
-            })?;
+            self.release(txn, event, &digest)?;
         }
+        Ok(())
+    }
+
+    /// Takes one reference away: `blob.released` says so, or a view keeps the version no longer.
+    pub(crate) fn release(
+        &mut self,
+        txn: &WriteTransaction,
+        event: &EventRef<'_>,
+        digest: &BlobDigest,
+    ) -> Result<(), ViewError> {
+        let count = self.count(txn, digest)?;
+        *count = count
+            .checked_sub(1)
+            .ok_or_else(|| ViewError::payload(event, &format_args!("no event needs {digest}")))?;
         Ok(())
     }
 
