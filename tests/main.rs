@@ -15,6 +15,7 @@ mod files;
 mod guest_memory;
 mod harness;
 mod integrity;
+mod kill;
 mod lifecycle;
 mod memory;
 mod sandbox;

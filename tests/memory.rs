@@ -1,9 +1,8 @@
 //! Memory through the command line and the server: what was acknowledged is there, whoever is
 //! asked and however the server ended.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::harness::http;
 use crate::harness::server::Server;
 use crate::harness::{Ran, foreshore_in};
 
@@ -75,62 +74,6 @@ fn commands_ask_the_server_that_has_the_data_directory() {
     story(server.data());
     let record = server.get("/v1/memory/notes/a%2Fb%20c").json();
     assert_eq!(record["version"], 2, "the server itself was asked: {record}");
-}
-
-#[test]
-fn acknowledged_records_outlive_a_killed_server() {
-    let kills: u32 =
-        std::env::var("FORESHORE_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(3);
-    let mut server = Server::start("", &[]);
-    let mut acknowledged: Vec<(String, u64)> = Vec::new();
-    for round in 0..kills {
-        let address = server.address;
-        let writers: Vec<_> = (0..4)
-            .map(|writer| {
-                std::thread::spawn(move || {
-                    let mut written = Vec::new();
-                    for n in 0.. {
-                        let key = format!("r{round}-w{writer}-{n}");
-                        let body = json!({ "value": key, "tags": ["load"] }).to_string();
-                        let headers = [("content-type", "application/json")];
-                        let path = format!("/v1/memory/load/{key}");
-                        match http::send(address, "PUT", &path, &headers, body.as_bytes()) {
-                            Ok(answer) if answer.status == 200 => {
-                                // An answer that was cut short acknowledges nothing.
-                                let Ok(body) = serde_json::from_slice::<Value>(&answer.body) else {
-                                    break;
-                                };
-                                written.push((key, body["version"].as_u64().expect("a version")));
-                            }
-                            _ => break,
-                        }
-                    }
-                    written
-                })
-            })
-            .collect();
-        std::thread::sleep(std::time::Duration::from_millis(150 + u64::from(round % 7) * 40));
-        server.kill();
-        for writer in writers {
-            acknowledged.extend(writer.join().expect("the writer ends"));
-        }
-        server.restart();
-        let checked = http::send(server.address, "POST", "/v1/store/check", &[], b"");
-        let checked = checked.expect("an answer");
-        assert_eq!(checked.status, 200, "{}", checked.json());
-        for (key, version) in &acknowledged {
-            let record = server.get(&format!("/v1/memory/load/{key}")).json();
-            assert_eq!((&record["value"], &record["version"]), (&json!(key), &json!(version)));
-        }
-    }
-    assert!(!acknowledged.is_empty(), "nothing was written");
-    let seqs: Vec<u64> = server.get("/v1/events?limit=1000").json()["events"]
-        .as_array()
-        .expect("events")
-        .iter()
-        .map(|event| event["seq"].as_u64().expect("a number"))
-        .collect();
-    assert!(seqs.windows(2).all(|two| two[1] == two[0] + 1), "no event is missing");
 }
 
 #[test]

@@ -264,6 +264,7 @@ fn a_full_disk_refuses_writes_and_not_reads_until_there_is_room_again() {
     assert_eq!(put("kept", r#"{"value":"kept"}"#).status, 200);
     let large = json!({ "value": "x".repeat(40_000) }).to_string();
     let mut acknowledged = 0_u64;
+    let (mut refusals, mut reads, mut returns) = (Vec::new(), Vec::new(), Vec::new());
     for cycle in 0..cycles {
         let filler = disk.0.path().join("filler");
         fill(&filler);
@@ -286,7 +287,13 @@ fn a_full_disk_refuses_writes_and_not_reads_until_there_is_room_again() {
         };
         assert!(ready.json().to_string().contains("read-only"), "{}", ready.json());
         for _ in 0..20 {
+            let asked = std::time::Instant::now();
+            let answer = put("large", &large);
+            refusals.push(asked.elapsed());
+            assert_eq!((answer.status, &answer.json()["code"]), (503, &json!("store_read_only")));
+            let asked = std::time::Instant::now();
             assert_eq!(server.get("/v1/memory/notes/kept").json()["value"], "kept");
+            reads.push(asked.elapsed());
         }
         std::fs::remove_file(&filler).expect("removed");
         let freed = std::time::Instant::now();
@@ -297,7 +304,13 @@ fn a_full_disk_refuses_writes_and_not_reads_until_there_is_room_again() {
             );
             std::thread::sleep(Duration::from_millis(50));
         }
+        returns.push(freed.elapsed());
         assert_eq!(server.get("/readyz").status, 200);
+    }
+    for (what, mut times) in [("refusals", refusals), ("reads", reads), ("ways back", returns)] {
+        times.sort();
+        let [median, most] = [times.len() / 2, times.len() - 1].map(|at| times[at]);
+        eprintln!("{cycles} full disks, {} {what}: median {median:?}, most {most:?}", times.len());
     }
     // There may be none: the disk can be full before the first.
     let large = server.get("/v1/memory/notes/large/versions?limit=1").json();

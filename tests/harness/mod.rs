@@ -8,12 +8,17 @@ pub mod web;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
 
 use serde_json::Value;
 
-/// The binary under test.
+/// The binary under test: the one built with the tests, or that in `FORESHORE_BINARY`.
 pub fn binary() -> &'static Path {
-    Path::new(env!("CARGO_BIN_EXE_foreshore"))
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        let built = || env!("CARGO_BIN_EXE_foreshore").into();
+        std::env::var_os("FORESHORE_BINARY").unwrap_or_else(built).into()
+    })
 }
 
 /// The root of the repository.

@@ -92,8 +92,8 @@ impl Server {
         Self { child, address, directory, data }
     }
 
-    fn spawn(directory: &tempfile::TempDir, data: &Path, flags: &[&str]) -> (Child, SocketAddr) {
-        let mut child = super::command(directory.path())
+    fn launch(directory: &tempfile::TempDir, data: &Path, flags: &[&str]) -> Child {
+        super::command(directory.path())
             .args(["serve", "--listen", "127.0.0.1:0", "--components"])
             .arg(directory.path().join("components"))
             .arg("--data")
@@ -104,7 +104,11 @@ impl Server {
                 std::fs::File::create(directory.path().join("stderr")).expect("made"),
             ))
             .spawn()
-            .expect("the server starts");
+            .expect("the server starts")
+    }
+
+    fn spawn(directory: &tempfile::TempDir, data: &Path, flags: &[&str]) -> (Child, SocketAddr) {
+        let mut child = Self::launch(directory, data, flags);
         let stdout = child.stdout.take().expect("stdout is piped");
         let mut lines = BufReader::new(stdout).lines();
         let line = lines.next().and_then(Result::ok).unwrap_or_default();
@@ -120,6 +124,13 @@ impl Server {
     pub fn kill(&mut self) {
         self.child.kill().expect("the server runs");
         self.child.wait().expect("the server can be waited for");
+    }
+
+    /// Starts the server again and kills it after a while, whether it was ready by then or not.
+    pub fn restart_and_kill(&mut self, after: Duration) {
+        self.child = Self::launch(&self.directory, &self.data, &[]);
+        std::thread::sleep(after);
+        self.kill();
     }
 
     /// Starts the server again where the one was that was killed, at another port.

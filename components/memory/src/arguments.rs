@@ -16,7 +16,7 @@ pub(crate) struct Remember {
     /// What to find it by: up to 512 bytes.
     #[schemars(length(min = 1, max = 512))]
     pub(crate) key: String,
-    /// Any JSON value of up to 48 KiB.
+    /// Any JSON value of up to 1 MiB. Over 48 KiB, a search reads only the start of it.
     pub(crate) value: serde_json::Value,
     /// Words to filter by when recalling.
     #[serde(default)]

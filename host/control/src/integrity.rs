@@ -7,11 +7,11 @@
 
 mod announce;
 mod ledger;
+mod retention;
 
 use std::path::PathBuf;
 use std::str::FromStr as _;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use bytes::Bytes;
 use foreshore_domain::blob::BlobDigest;
@@ -19,30 +19,22 @@ use foreshore_domain::event::{EventKind, Stream, Tenant};
 use foreshore_domain::id::CallId;
 use foreshore_domain::integrity::{
     Change, ChangeRecord, EntryPath, EntryState, FileChanged, FilesApproved, RootName, RootPolicy,
-    VersionName, VersionsDropped,
 };
 use foreshore_domain::ports::FileChanges;
 use foreshore_integrity::{
-    Conflict, Depth, DifferenceLimits, KeptVersion, Ledger, LedgerError, Observer, OpenError,
-    Report, RetentionLimits, RootConfig, ScanReport, UndoError, Watch, WatchConfig, WatchedRoot,
-    difference, resume, undo, versions_to_drop,
+    Conflict, Depth, DifferenceLimits, Ledger, LedgerError, Observer, OpenError, Report,
+    RetentionLimits, RootConfig, ScanReport, UndoError, Watch, WatchConfig, WatchedRoot,
+    difference, resume, undo,
 };
 pub use foreshore_integrity::{Difference, WatchState};
 use foreshore_store::files::FileVersion;
 use foreshore_store::{Commit, Journal, ReadError};
-use tokio_util::sync::CancellationToken;
 
 use self::announce::Announcements;
 use self::ledger::JournalLedger;
 
 /// The most entries of one answer.
 pub const PAGE_MAX: usize = 1_000;
-/// How often versions are held to their bounds.
-const RETAIN_EVERY: Duration = Duration::from_secs(600);
-/// Versions that one look at the bounds goes through.
-const VERSIONS_LOOKED_AT: usize = 1_100_000;
-/// Versions that are dropped by one event.
-const DROPPED_AT_ONCE: usize = 100;
 /// Paths that are approved by one event.
 const APPROVED_AT_ONCE: usize = 100;
 
@@ -53,6 +45,9 @@ pub struct Integrity {
     roots: Vec<Watched>,
     alerts: Arc<Alerts>,
     retention: RetentionLimits,
+    /// Undos hold it together, and dropping versions alone: a plan that is being made needs
+    /// versions that it does not name yet.
+    undoing: RwLock<()>,
 }
 
 struct Watched {
@@ -224,7 +219,8 @@ impl Integrity {
                 Ok(Watched { root, path, policy, watch: Mutex::default() })
             })
             .collect::<Result<_, OpenError>>()?;
-        Ok(Self { journal, ledger, roots, alerts, retention: RetentionLimits::default() })
+        let (retention, undoing) = (RetentionLimits::default(), RwLock::default());
+        Ok(Self { journal, ledger, roots, alerts, retention, undoing })
     }
 
     /// Finishes what a crash left half-way, and begins to watch. Blocks.
@@ -240,29 +236,6 @@ impl Integrity {
         for watched in &self.roots {
             let watch = watched.root.watch(WatchConfig::default());
             *watched.watch.lock().unwrap_or_else(PoisonError::into_inner) = Some(watch);
-        }
-    }
-
-    /// Keeps the versions within their bounds, until it is stopped.
-    pub(crate) async fn keep_bounds(self: Arc<Self>, stop: CancellationToken) {
-        if self.roots.is_empty() {
-            return;
-        }
-        let mut every = tokio::time::interval(RETAIN_EVERY);
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                _ = every.tick() => {}
-            }
-            let integrity = Arc::clone(&self);
-            match tokio::task::spawn_blocking(move || integrity.retain()).await {
-                Ok(Ok(0)) => {}
-                Ok(Ok(dropped)) => tracing::info!(dropped, "old versions of files are dropped"),
-                Ok(Err(error)) => {
-                    tracing::warn!(%error, again_in = ?RETAIN_EVERY, "old versions of files were not dropped");
-                }
-                Err(error) => tracing::error!(%error, "dropping old versions of files panicked"),
-            }
         }
     }
 
@@ -476,6 +449,7 @@ impl Integrity {
     /// # Errors
     /// [`FilesFault::Conflicts`] where a file changed since; [`FilesFault`].
     pub fn undo(&self, call_id: CallId) -> Result<Vec<Change>, FilesFault> {
+        let _undoing = self.undoing.read().unwrap_or_else(PoisonError::into_inner);
         let seqs = self.ledger.read(|files| files.changes_of(&call_id.to_string()))?;
         let mut changes = Vec::with_capacity(seqs.len());
         for seq in seqs {
@@ -504,43 +478,6 @@ impl Integrity {
         let root = &self.root(root)?.root;
         root.scan(Depth::Full, &|_| {}, &|| false)
             .map_err(|error| FilesFault::Record { message: error.to_string() })
-    }
-
-    /// Drops old versions beyond the bounds, never the approved one. Blocks.
-    ///
-    /// # Errors
-    /// [`FilesFault::Record`].
-    pub(crate) fn retain(&self) -> Result<usize, FilesFault> {
-        let versions = self.ledger.read(|files| files.all_versions(VERSIONS_LOOKED_AT))?;
-        let mut kept = Vec::with_capacity(versions.len());
-        for version in versions {
-            let states = self.ledger.read(|files| files.states(&version.root, &version.path))?;
-            let is = |state: &Option<EntryState>| {
-                state.as_ref().and_then(EntryState::hash) == Some(version.hash)
-            };
-            let approved = is(&states.approved) || is(&states.known);
-            let FileVersion { root, path, seq, hash, size_bytes, .. } = version;
-            kept.push(KeptVersion { seq, root, path, hash, size_bytes, approved });
-        }
-        let dropped = versions_to_drop(&kept, self.retention);
-        for dropped in dropped.chunks(DROPPED_AT_ONCE) {
-            let hashes: Vec<BlobDigest> = dropped.iter().map(|version| version.hash).collect();
-            let versions = dropped
-                .iter()
-                .map(|version| VersionName {
-                    root: version.root.clone(),
-                    path: version.path.clone(),
-                    seq: version.seq,
-                    hash: version.hash,
-                })
-                .collect();
-            let payload = VersionsDropped { versions };
-            let event = self.ledger.event(Stream::Host, EventKind::FileDropped, &payload)?;
-            let released = serde_json::json!({ "blobs": hashes });
-            let released = self.ledger.event(Stream::Host, EventKind::BlobReleased, &released)?;
-            self.ledger.commit(Commit { events: vec![event, released], ..Commit::default() })?;
-        }
-        Ok(dropped.len())
     }
 }
 

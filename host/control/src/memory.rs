@@ -2,29 +2,32 @@
 //!
 //! Deliberately absent: who may do what (the caller's: the door for guests, the gateway for
 //! people) and how records are found (the store's). The invariant: **a version that is given
-//! back is on disk.** Quotas are looked at before a write and not within its transaction, so
-//! writers at the same moment may pass one by what they write together.
+//! back is on disk.**
+
+mod fault;
+mod large;
+mod prepare;
+mod quota;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use foreshore_domain::event::{EventKind, NewEvent, Stream, Tenant};
 use foreshore_domain::memory::{
-    Embedding, Importance, JsonText, Key, MemoryDeleted, MemoryError, MemoryPut, MemoryRelated,
-    Namespace, Origin, Relation, Tags, Ttl, ValueRef,
+    Embedding, Importance, JsonText, Key, MemoryDeleted, MemoryPut, MemoryRelated, Namespace,
+    Origin, Relation, Tags, Ttl,
 };
 use foreshore_store::memory::{Found, Keys, Paths, Query, Related, Usage, Version};
-use foreshore_store::{AppendError, Commit, Condition, Journal, ReadError, Receipt};
+use foreshore_store::{Blob, Commit, Condition, Journal, Receipt};
 use tokio_util::sync::CancellationToken;
 
+pub use self::fault::MemoryFault;
+pub use self::large::VALUE_MAX_BYTES;
+use self::quota::Quotas;
 use crate::clock;
 
-/// The most records of a namespace.
-pub const NAMESPACE_RECORDS_MAX: u64 = 1_000_000;
-/// The most bytes of a namespace: keys, values and tags of all versions that are kept.
-pub const NAMESPACE_BYTES_MAX: u64 = 4 << 30;
-/// The most relations of a namespace.
-pub const NAMESPACE_RELATIONS_MAX: u64 = 1_000_000;
 /// The most keys, versions or relations of one answer.
 pub const PAGE_MAX: usize = 1_000;
 
@@ -36,6 +39,7 @@ const SWEEP_AT_ONCE: usize = 200;
 #[derive(Clone)]
 pub struct Memory {
     journal: Journal,
+    quotas: Quotas,
 }
 
 /// A record to be written.
@@ -61,108 +65,9 @@ pub struct Put {
     pub expected_version: Option<u64>,
 }
 
-/// Memory did not do what was asked.
-#[derive(Clone, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum MemoryFault {
-    /// It cannot be kept.
-    #[error(transparent)]
-    Invalid(#[from] MemoryError),
-    /// It is too large as a whole.
-    #[error(
-        "a record of {bytes} bytes is refused: with its tags and embedding it may have {max_bytes}"
-    )]
-    TooLarge {
-        /// Its size.
-        bytes: usize,
-        /// How large it may be.
-        max_bytes: usize,
-    },
-    /// Something else stands there.
-    #[error("\"{key}\" has version {actual}, not {expected}; read it again and decide anew")]
-    Conflict {
-        /// Which record.
-        key: String,
-        /// What was expected.
-        expected: u64,
-        /// What is; 0 for none.
-        actual: u64,
-    },
-    /// The namespace is full.
-    #[error("namespace \"{namespace}\" has its {max} {what}; delete what is not needed")]
-    Exhausted {
-        /// Which.
-        namespace: String,
-        /// Of what.
-        what: &'static str,
-        /// The most there may be.
-        max: u64,
-    },
-    /// The store takes nothing now.
-    #[error("the store is read-only until the disk takes writes again: {message}")]
-    ReadOnly {
-        /// What the disk or redb said.
-        message: String,
-    },
-    /// The store failed.
-    #[error("{message}")]
-    Store {
-        /// How; for the operator's log.
-        message: String,
-    },
-}
-
-impl MemoryFault {
-    /// The stable code.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Invalid(_) => "invalid_memory",
-            Self::TooLarge { .. } => "memory_too_large",
-            Self::Conflict { .. } => "version_conflict",
-            Self::Exhausted { .. } => "memory_quota_exhausted",
-            Self::ReadOnly { .. } => "store_read_only",
-            Self::Store { .. } => "host_error",
-        }
-    }
-}
-
-impl From<AppendError> for MemoryFault {
-    fn from(error: AppendError) -> Self {
-        match error {
-            AppendError::TooLarge { bytes, max_bytes } => Self::TooLarge { bytes, max_bytes },
-            AppendError::Conflict(conflict) => {
-                let key = match &conflict.condition {
-                    Condition::RecordVersion { key, .. } => key.as_str().to_owned(),
-                    _ => String::new(),
-                };
-                Self::Conflict { key, expected: conflict.expected, actual: conflict.actual }
-            }
-            AppendError::Failed { message } | AppendError::Write { message } => {
-                Self::ReadOnly { message }
-            }
-            error => Self::Store { message: error.to_string() },
-        }
-    }
-}
-
-impl From<ReadError> for MemoryFault {
-    fn from(error: ReadError) -> Self {
-        match error {
-            ReadError::NotOpen => Self::ReadOnly { message: error.to_string() },
-            error => Self::Store { message: error.to_string() },
-        }
-    }
-}
-
-impl From<foreshore_store::ViewError> for MemoryFault {
-    fn from(error: foreshore_store::ViewError) -> Self {
-        Self::Store { message: error.to_string() }
-    }
-}
-
 impl Memory {
     pub(crate) fn new(journal: Journal) -> Self {
-        Self { journal }
+        Self { journal, quotas: Quotas::default() }
     }
 
     /// Writes a record; gives back its version, which is on disk.
@@ -181,6 +86,7 @@ impl Memory {
         beside: Option<NewEvent>,
     ) -> Result<u64, MemoryFault> {
         let now = clock::now_unix_ms();
+        self.hold_to_quota(tenant, &put, now)?;
         let condition = put.expected_version.map(|version| Condition::RecordVersion {
             tenant: tenant.clone(),
             namespace: put.namespace.clone(),
@@ -188,90 +94,44 @@ impl Memory {
             now_unix_ms: now,
             version,
         });
-        let event = self.put_event(tenant, now, put)?;
-        Ok(self.record(event, beside, condition).await?.version)
+        let (event, blob) = self.put_event(tenant, put, now)?;
+        let conditions = condition.into_iter().collect();
+        let blobs = blob.into_iter().collect();
+        Ok(self.record(event, beside, conditions, blobs).await?.version)
     }
 
-    /// The event that writes a record, for a commit of the caller's own, which has to hold the
-    /// namespace's stream at where it was before this was asked: the expected version is looked
-    /// at here.
-    pub(crate) fn prepare_put(&self, tenant: &Tenant, put: Put) -> Result<NewEvent, MemoryFault> {
-        let now = clock::now_unix_ms();
-        if let Some(expected) = put.expected_version {
-            let reader = self.journal.memory(tenant, now)?;
-            let there = reader.get(put.namespace.as_str(), put.key.as_str())?;
-            let actual = there.map_or(0, |version| version.version);
-            if actual != expected {
-                let key = put.key.as_str().to_owned();
-                return Err(MemoryFault::Conflict { key, expected, actual });
-            }
-        }
-        self.put_event(tenant, now, put)
-    }
-
-    fn put_event(&self, tenant: &Tenant, now: u64, put: Put) -> Result<NewEvent, MemoryFault> {
-        let usage = self.journal.memory(tenant, now)?.usage(put.namespace.as_str())?;
-        let adds = u64::try_from(put.key.as_str().len() + put.value.as_str().len());
-        let adds = adds.unwrap_or(u64::MAX);
-        exhausted(&put.namespace, "records", usage.entries, 0, NAMESPACE_RECORDS_MAX)?;
-        exhausted(&put.namespace, "bytes", usage.versions_bytes, adds, NAMESPACE_BYTES_MAX)?;
+    /// The event that writes a record, and the blob that goes with it.
+    fn put_event(
+        &self,
+        tenant: &Tenant,
+        put: Put,
+        now: u64,
+    ) -> Result<(NewEvent, Option<Blob>), MemoryFault> {
         let stream = stream(&put.namespace);
+        let (value, blob) = large::kept(put.value, put.embedding.as_ref())?;
         let payload = MemoryPut {
             namespace: put.namespace,
             key: put.key,
-            value: ValueRef::Inline(put.value),
+            value,
             tags: put.tags,
             importance: put.importance,
             ttl_s: put.ttl,
             origin: put.origin,
             embedding: put.embedding,
+            blobs: blob.iter().map(Blob::digest).collect(),
         };
-        event(tenant, now, stream, EventKind::MemoryPut, &payload)
+        Ok((event(tenant, now, stream, EventKind::MemoryPut, &payload)?, blob))
     }
 
-    /// The newest version of a record, deletions included; 0 where it never was.
-    pub(crate) fn latest_version(
-        &self,
-        tenant: &Tenant,
-        namespace: &Namespace,
-        key: &Key,
-    ) -> Result<u64, MemoryFault> {
-        let newest = self.versions(tenant, namespace, key, 1)?;
-        Ok(newest.first().map_or(0, |version| version.version))
-    }
-
-    /// As [`Self::prepare_put`], for a deletion; `None` where there is nothing to delete.
-    pub(crate) fn prepare_delete(
-        &self,
-        tenant: &Tenant,
-        namespace: Namespace,
-        key: Key,
-        origin: Origin,
-    ) -> Result<Option<NewEvent>, MemoryFault> {
-        let now = clock::now_unix_ms();
-        let there = self.journal.memory(tenant, now)?.get(namespace.as_str(), key.as_str())?;
-        if there.is_none() {
-            return Ok(None);
+    fn hold_to_quota(&self, tenant: &Tenant, put: &Put, now: u64) -> Result<(), MemoryFault> {
+        let (namespace, key) = (&put.namespace, put.key.as_str());
+        let reader = self.journal.memory(tenant, now)?;
+        let usage = reader.usage(namespace.as_str())?;
+        if usage.entries >= self.quotas.records && reader.get(namespace.as_str(), key)?.is_none() {
+            quota::hold(namespace, "records", usage.entries, 1, self.quotas.records)?;
         }
-        let stream = stream(&namespace);
-        let payload = MemoryDeleted { namespace, key, origin };
-        event(tenant, now, stream, EventKind::MemoryDeleted, &payload).map(Some)
-    }
-
-    /// As [`Self::prepare_put`], for a relation.
-    pub(crate) fn prepare_relate(
-        &self,
-        tenant: &Tenant,
-        namespace: Namespace,
-        relation: Relation,
-        origin: Origin,
-    ) -> Result<NewEvent, MemoryFault> {
-        let now = clock::now_unix_ms();
-        let usage = self.journal.memory(tenant, now)?.usage(namespace.as_str())?;
-        exhausted(&namespace, "relations", usage.relations, 0, NAMESPACE_RELATIONS_MAX)?;
-        let stream = stream(&namespace);
-        let payload = MemoryRelated { namespace, relation, origin };
-        event(tenant, now, stream, EventKind::MemoryRelated, &payload)
+        let adds = u64::try_from(key.len() + put.value.as_str().len()).unwrap_or(u64::MAX);
+        quota::hold(namespace, "bytes", usage.versions_bytes, adds, self.quotas.bytes)
     }
 
     /// Deletes a record, which is a version of its own; `None` if there was none.
@@ -315,7 +175,8 @@ impl Memory {
         let payload = MemoryDeleted { namespace, key, origin };
         let kind = EventKind::MemoryDeleted;
         let event = event(tenant, now, stream, kind, &payload)?;
-        let receipt = self.record(event, beside, condition).await?;
+        let conditions = condition.into_iter().collect();
+        let receipt = self.record(event, beside, conditions, Vec::new()).await?;
         Ok(receipt.changed.then_some(receipt.version))
     }
 
@@ -343,7 +204,7 @@ impl Memory {
         beside: Option<NewEvent>,
     ) -> Result<bool, MemoryFault> {
         let event = self.prepare_relate(tenant, namespace, relation, origin)?;
-        Ok(self.record(event, beside, None).await?.changed)
+        Ok(self.record(event, beside, Vec::new(), Vec::new()).await?.changed)
     }
 
     /// Takes a relation away; `false` if there was none.
@@ -361,7 +222,7 @@ impl Memory {
         let stream = stream(&namespace);
         let payload = MemoryRelated { namespace, relation, origin };
         let event = event(tenant, now, stream, EventKind::MemoryUnrelated, &payload)?;
-        Ok(self.record(event, None, None).await?.changed)
+        Ok(self.record(event, None, Vec::new(), Vec::new()).await?.changed)
     }
 
     /// A record, or one version of it; `None` if there is none.
@@ -382,6 +243,16 @@ impl Memory {
                 reader.version(namespace.as_str(), key.as_str(), version)?.map(Arc::new)
             }
         })
+    }
+
+    /// The value of a version, wherever it is kept; `None` for a tombstone, and for one that is
+    /// no longer kept since the version was read.
+    ///
+    /// # Errors
+    /// See [`Self::get`].
+    pub fn value(&self, version: &Version) -> Result<Option<JsonText>, MemoryFault> {
+        let Some(entry) = version.entry() else { return Ok(None) };
+        large::read(&self.journal, &entry.value)
     }
 
     /// The versions of a record that are kept, newest first, tombstones too.
@@ -472,13 +343,11 @@ impl Memory {
         &self,
         event: NewEvent,
         beside: Option<NewEvent>,
-        condition: Option<Condition>,
+        conditions: Vec<Condition>,
+        blobs: Vec<Blob>,
     ) -> Result<Receipt, MemoryFault> {
-        let commit = Commit {
-            events: [event].into_iter().chain(beside).collect(),
-            conditions: condition.into_iter().collect(),
-            blobs: Vec::new(),
-        };
+        let events = [event].into_iter().chain(beside).collect();
+        let commit = Commit { events, conditions, blobs };
         let committed = self.journal.commit(commit).await?;
         Ok(committed.receipts.first().copied().unwrap_or_default())
     }
@@ -533,34 +402,4 @@ fn event(
     let payload = serde_json::to_vec(payload)
         .map_err(|error| MemoryFault::Store { message: error.to_string() })?;
     Ok(NewEvent { at_unix_ms, tenant: tenant.clone(), stream, kind, payload })
-}
-
-fn exhausted(
-    namespace: &Namespace,
-    what: &'static str,
-    used: u64,
-    adds: u64,
-    max: u64,
-) -> Result<(), MemoryFault> {
-    if used < max && adds <= max - used {
-        return Ok(());
-    }
-    Err(MemoryFault::Exhausted { namespace: namespace.as_str().to_owned(), what, max })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_full_namespace_says_which_of_its_bounds_it_has_reached() {
-        let namespace = Namespace::parse("notes").expect("a namespace");
-        assert!(exhausted(&namespace, "bytes", 90, 10, 100).is_ok(), "it just fits");
-        for (what, used, adds) in [("records", 100, 0), ("bytes", 91, 10), ("relations", 200, 0)] {
-            let fault = exhausted(&namespace, what, used, adds, 100).expect_err(what);
-            assert_eq!(fault.code(), "memory_quota_exhausted");
-            let text = format!("namespace \"notes\" has its 100 {what}; delete what is not needed");
-            assert_eq!(fault.to_string(), text);
-        }
-    }
 }

@@ -6,6 +6,7 @@ mod door;
 mod files;
 mod guest;
 mod hot_load;
+mod turns;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -14,6 +14,7 @@
 
 pub(crate) mod account;
 pub(crate) mod agents;
+mod brokered;
 mod budget;
 pub(crate) mod child;
 mod ending;
@@ -21,6 +22,7 @@ mod fault;
 mod follow;
 mod hub;
 mod lanes;
+mod listing;
 pub(crate) mod live;
 pub(crate) mod models;
 pub(crate) mod payload;
@@ -59,13 +61,14 @@ use tokio_util::task::TaskTracker;
 
 pub use fault::{AnswerFault, CancelFault, TurnFault};
 pub use follow::Follow;
+pub use listing::{AgentComponentSummary, AgentSummary};
 pub use models::{Asker, Models};
 pub use question::Question;
 pub use rehearse::{
     ReplayDivergence, ReplayFault, ReplayOptions, ReplayReport, ReplaySide, ReplayStep,
 };
-pub(crate) use start::new_conversation;
 pub use start::{NewTurn, TakenTurn};
+pub(crate) use start::{excerpt, new_conversation};
 pub use update::{Ended, TurnEvent, TurnUpdate};
 
 use self::agents::Agents;

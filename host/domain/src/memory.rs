@@ -12,6 +12,8 @@ mod value;
 
 use serde::{Deserialize, Serialize};
 
+use crate::blob::BlobDigest;
+
 pub use embedding::{DIMENSION_MAX, Embedding};
 pub use error::MemoryError;
 pub use name::{Conversation, Key, ModelName, Namespace, Predicate, Tag, VariableName};
@@ -63,6 +65,9 @@ pub struct MemoryPut {
     /// Its place in a model's space, for search by meaning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub embedding: Option<Embedding>,
+    /// The blob of the value, if it is one: an event names its blobs in one list.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub blobs: Vec<BlobDigest>,
 }
 
 /// `memory.deleted`: the record is gone; its versions stay, and this is one of them.

@@ -265,9 +265,10 @@ mod tests {
         let loader = loader(place.path());
         let policy = ComponentPolicy { grant: granted().into(), limits: Limits::default() };
         let policies = Policies::new([("proof".to_owned(), policy)].into(), Limits::default());
-        for (interface, _, _) in TABLE {
-            // Only types: nothing to link, and every fixture imports it.
-            if *interface == "foreshore:types/types" {
+        for (interface, _, rule) in TABLE {
+            // Only types: nothing to link, and every fixture imports it. What only agents have
+            // is proved by the probe agent (`tests/agents.rs`).
+            if *interface == "foreshore:types/types" || matches!(rule, Rule::AgentOnly) {
                 continue;
             }
             let proof = PROOFS.iter().find(|proof| {
@@ -299,6 +300,50 @@ mod tests {
         let crate::LoadError::Denied(denial) = error else { panic!("{error:?}") };
         assert_eq!(denial.code, DenialCode::ImportNotLinked);
         assert_eq!(denial.subject, "import foreshore:secrets/secrets@0.1.0");
+    }
+
+    /// A component that exports these and imports this, and is nothing else.
+    fn shell(import: &str, exports: &[&str]) -> Vec<u8> {
+        let exports: String =
+            exports.iter().map(|name| format!("(export \"{name}\" (instance $empty))")).collect();
+        let text =
+            format!("(component (import \"{import}\" (instance)) (instance $empty) {exports})");
+        wat::parse_str(text).expect("valid text")
+    }
+
+    #[tokio::test]
+    async fn an_agent_that_imports_more_than_its_world_is_refused_whatever_is_granted() {
+        let place = tempfile::tempdir().expect("a directory");
+        let loader = loader(place.path());
+        let policy = ComponentPolicy { grant: granted().into(), limits: Limits::default() };
+        let policies = Policies::new([("words".to_owned(), policy)].into(), Limits::default());
+        for interface in [
+            "wasi:http/types@0.2.0",
+            "wasi:http/outgoing-handler@0.2.0",
+            "wasi:sockets/tcp-create-socket@0.2.0",
+            "wasi:sockets/ip-name-lookup@0.2.0",
+            "wasi:config/store@0.2.0-rc.1",
+            "wasi:keyvalue/store@0.2.0-draft",
+            "foreshore:improve/improve@0.1.0",
+        ] {
+            let mut source = source(shell(interface, &["foreshore:agent/agent@0.1.0"]));
+            source.file_stem = Some("words".to_owned());
+            let failure = loader.load(source, &policies).await.expect_err("refused");
+            let crate::LoadError::Denied(denial) = failure.error else { panic!("{failure:?}") };
+            assert_eq!(denial.code, DenialCode::ImportNotLinked, "{interface}");
+            assert_eq!(denial.subject, format!("import {interface}"));
+        }
+    }
+
+    #[tokio::test]
+    async fn tools_and_an_agent_in_one_component_are_refused() {
+        let place = tempfile::tempdir().expect("a directory");
+        let exports = ["foreshore:agent/agent@0.1.0", "foreshore:tool/tool@0.1.0"];
+        let mut source = source(shell("foreshore:log/log@0.1.0", &exports));
+        source.file_stem = Some("words".to_owned());
+        let loaded = loader(place.path()).load(source, &Policies::default()).await;
+        let error = loaded.expect_err("refused").error;
+        assert_eq!(error.code(), "component_is_tools_and_agent");
     }
 
     #[tokio::test]

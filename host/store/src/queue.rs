@@ -4,6 +4,10 @@
 //! delay, so that on the hot path recording costs a short lock and a push: **no event is made,
 //! serialized or hashed by the thread that reports it soon.** The queue is bounded: past the
 //! bound, soon entries are dropped and counted, and callers of `append` wait for a slot.
+//!
+//! Callers that were just answered tend to come back at once. Without a moment's patience they
+//! would fall into two groups that take turns, and each commit would carry half of what it could:
+//! see [`Queue::expect`].
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -78,6 +82,8 @@ struct State {
     dropped: u64,
     phase: Phase,
     closing: bool,
+    /// The next batch is worth waiting for until so many entries are urgent, so long.
+    expected: (usize, Duration),
 }
 
 /// Whether the writer can write.
@@ -113,9 +119,9 @@ impl Queue {
         }
         state.entries.push_back(entry);
         state.urgent += 1;
-        let first = state.urgent == 1;
+        let wake = state.urgent == 1 || state.urgent == state.expected.0;
         drop(state);
-        if first {
+        if wake {
             self.wake.notify_one();
         }
         Ok(())
@@ -165,11 +171,38 @@ impl Queue {
         if state.entries.is_empty() && state.closing {
             return Next::End;
         }
+        state = self.gather(state, max);
         let count = state.portion(max);
         let entries: Vec<Entry> = state.entries.drain(..count).collect();
         state.urgent -= entries.iter().filter(|entry| entry.is_urgent()).count();
         state.overdue = !state.entries.is_empty();
         Next::Write(Batch { entries, dropped: std::mem::take(&mut state.dropped) })
+    }
+
+    /// Says that so many callers are about to be answered: the next batch may wait so long for
+    /// them, beside those that wait already.
+    pub(crate) fn expect(&self, answered: usize, patience: Duration) {
+        let mut state = self.lock();
+        state.expected = (state.urgent + answered, patience);
+    }
+
+    fn gather<'s>(&self, mut state: MutexGuard<'s, State>, max: usize) -> MutexGuard<'s, State> {
+        let (count, patience) = std::mem::take(&mut state.expected);
+        if state.urgent == 0 || state.urgent >= count.min(max) {
+            return state;
+        }
+        state.expected.0 = count.min(max);
+        let until = Instant::now() + patience;
+        while state.urgent < state.expected.0 && !state.closing {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            (state, _) =
+                self.wake.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.expected.0 = 0;
+        state
     }
 
     /// Says that writing failed, and hands back whoever waits for what surely was not written.
@@ -265,5 +298,57 @@ impl Entry {
             Self::Commit(entry, ..) => entry.bytes(),
             Self::Soon(_) | Self::Barrier(_) | Self::Task(_) => 0,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn barrier() -> Entry {
+        Entry::Barrier(oneshot::channel().0)
+    }
+
+    fn taken(queue: &Queue) -> usize {
+        match queue.take(10, None) {
+            Next::Write(batch) => batch.entries.len(),
+            Next::Due | Next::End => 0,
+        }
+    }
+
+    #[test]
+    fn callers_that_come_back_share_a_batch_with_those_that_waited() {
+        let queue = Queue::new(10, LONG);
+        queue.push_urgent(barrier()).expect("open");
+        queue.expect(2, LONG);
+        std::thread::scope(|scope| {
+            let taker = scope.spawn(|| taken(&queue));
+            for _ in 0..2 {
+                queue.push_urgent(barrier()).expect("open");
+            }
+            assert_eq!(taker.join().expect("taken"), 3);
+        });
+        // It waits once, and not again for those of the batch after.
+        queue.push_urgent(barrier()).expect("open");
+        assert_eq!(taken(&queue), 1);
+    }
+
+    #[test]
+    fn nobody_waits_for_a_caller_that_stays_away_or_for_more_than_a_batch_takes() {
+        let queue = Queue::new(10, LONG);
+        queue.push_urgent(barrier()).expect("open");
+        queue.expect(5, Duration::ZERO);
+        assert_eq!(taken(&queue), 1);
+        for _ in 0..10 {
+            queue.push_urgent(barrier()).expect("open");
+        }
+        queue.expect(100, LONG);
+        assert_eq!(taken(&queue), 10);
+        queue.push_urgent(barrier()).expect("open");
+        queue.expect(5, LONG);
+        queue.close();
+        assert_eq!(taken(&queue), 1, "what is queued at the end is written at once");
     }
 }

@@ -6,6 +6,7 @@ mod crash;
 mod disk;
 mod entries;
 mod flips;
+mod large;
 mod measure;
 mod seals;
 mod upkeep;

@@ -157,7 +157,14 @@ impl<'t> Views<'t> {
             | memory_kind::DELETED
             | memory_kind::EXPIRED
             | memory_kind::RELATED
-            | memory_kind::UNRELATED => memory::apply(self.txn, event),
+            | memory_kind::UNRELATED => {
+                let mut released = Vec::new();
+                let receipt = memory::apply(self.txn, event, &mut released)?;
+                for digest in released {
+                    self.references.release(self.txn, event, &digest, 1)?;
+                }
+                Ok(receipt)
+            }
             KIND_SET => variables::apply(self.txn, event),
             files::kind::BASELINED
             | files::kind::CHANGED

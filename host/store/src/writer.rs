@@ -1,14 +1,15 @@
 //! The writer thread: takes what is queued, puts it on disk in one commit, answers everyone.
 //!
-//! It deliberately does not wait for more to come: what arrives during a commit is the next
-//! one's group. The invariants: an entry is answered only after its commit returned, and after
-//! an I/O error nothing is written until the database was closed, opened and verified again.
-//! What happens then is in `recovery`.
+//! It deliberately does not wait for strangers: what arrives during a commit is the next one's
+//! group, joined by the callers that the commit answered if they are back at once. The
+//! invariants: an entry is answered only after its commit returned, and after an I/O error
+//! nothing is written until the database was closed, opened and verified again. What happens
+//! then is in `recovery`.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use foreshore_domain::event::{EventKind, NewEvent, Stream, Tenant};
 use redb::WriteTransaction;
@@ -24,6 +25,11 @@ use crate::meta;
 use crate::queue::{Batch, Entry, Next, Permits, Queue, Reply, Task};
 use crate::reserve::Reserve;
 use crate::seals::Seals;
+
+/// How long a commit waits for callers that were just answered: this part of what the last one
+/// took, which is less than a commit for them alone would cost, and never longer than the bound.
+const PATIENCE_DIVISOR: u32 = 8;
+const PATIENCE_MAX: Duration = Duration::from_millis(1);
 
 /// What the writer shares with the journal's handles.
 pub(crate) struct Shared {
@@ -263,10 +269,16 @@ impl Writer {
         mut waiters: Vec<Waiter>,
     ) -> Result<(), Failure> {
         while !requests.is_empty() {
+            let began = Instant::now();
             let (trouble, in_doubt) = match self.write_group(&requests) {
                 Ok(written) => {
                     self.shared.set_tip(written.tip);
                     self.sealed = None;
+                    let is_waiting = |waiter: &&Waiter| matches!(waiter, Waiter::Reply(..));
+                    let answered = waiters.iter().filter(is_waiting).count();
+                    let patience = (began.elapsed() / PATIENCE_DIVISOR).min(PATIENCE_MAX);
+                    // Before they are answered: some are back before the last one is.
+                    self.shared.queue.expect(answered, patience);
                     answer(waiters, written.fates);
                     return Ok(());
                 }

@@ -108,7 +108,13 @@ pub(super) fn look_up(
     Ok(match kind {
         MemoryReadKind::Get { key } => {
             let version = memory.get(&TENANT, namespace, &key, None)?;
-            Recalled::Entry(version.as_deref().and_then(|version| entry(key.as_str(), version)))
+            let mut entry = version.as_deref().and_then(|version| entry(key.as_str(), version));
+            if let (Some(version), Some(entry)) = (&version, &mut entry)
+                && let Some(value) = memory.value(version)?
+            {
+                value.as_str().clone_into(&mut entry.value);
+            }
+            Recalled::Entry(entry)
         }
         MemoryReadKind::Versions { key, limit } => {
             let versions = memory.versions(&TENANT, namespace, &key, limit.min(VERSIONS_MAX))?;
@@ -161,7 +167,7 @@ fn entry(key: &str, version: &Version) -> Option<MemoryEntry> {
     let entry = version.entry()?;
     let value = match &entry.value {
         ValueRef::Inline(json) => json.as_str().to_owned(),
-        // Larger than one answer takes: a guest gets what search reads of it.
+        // In a list a guest gets what search reads of it; alone, it is read whole.
         ValueRef::Blob(blob) => serde_json::Value::from(blob.text.as_str()).to_string(),
     };
     Some(MemoryEntry {

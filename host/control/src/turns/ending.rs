@@ -26,7 +26,7 @@ pub(crate) struct Ending {
 }
 
 impl Ending {
-    /// A run came to its end.
+    /// A run came to its end; `entry` is what of it is not on disk yet.
     pub(crate) fn of_run(
         live: &Live,
         turn: &TurnEntry,
@@ -34,8 +34,8 @@ impl Ending {
         reply: Option<Reply>,
         error: Option<(String, String)>,
         fuel: u64,
+        mut entry: Entry,
     ) -> Self {
-        let mut entry = live.take_pending();
         let (usage, served_by, in_doubt) = live.used();
         let kept = reply.as_ref().map(|reply| entry.keep(&reply.message, &excerpt(&reply.message)));
         let error = error.or_else(|| {

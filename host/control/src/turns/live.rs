@@ -26,7 +26,7 @@ use foreshore_store::{AppendError, Commit, Condition};
 
 use super::account::Account;
 use super::budget::Meter;
-use super::payload::{self, Entry};
+use super::payload::{self, Entry, KeptError};
 use super::record::{Open, Record, Recorded};
 use super::request::{self, Request};
 use super::stop::Stop;
@@ -198,8 +198,8 @@ impl Live {
         request: &Request,
         recorded: &Recorded,
     ) -> Result<Outcome, Interruption> {
-        let outcome = payload::value::<Outcome>(self.turns.journal(), &recorded.outcome)
-            .map_err(|error| Interruption::NotRecorded { message: error.to_string() })?;
+        let outcome = payload::value::<Outcome>(self.turns.journal(), &recorded.outcome);
+        let outcome = outcome.map_err(|error| self.unreadable(request, &error))?;
         let delegated = match recorded.delegated_to {
             Some(child) => self.turns.usage_of(child),
             None => None,
@@ -207,6 +207,18 @@ impl Live {
         self.context.advance_to(recorded.at_unix_ms);
         self.account(request.kind, &outcome, delegated.as_ref())?;
         Ok(outcome)
+    }
+
+    /// Why a turn cannot go on whose record cannot be read.
+    fn unreadable(&self, request: &Request, error: &KeptError) -> Interruption {
+        match error {
+            KeptError::Read(error) => Interruption::NotRecorded { message: error.to_string() },
+            error => Interruption::Diverged {
+                number: self.lock().next.saturating_sub(1),
+                recorded: format!("an outcome that cannot be read ({error})"),
+                found: request.words(),
+            },
+        }
     }
 
     /// Records an outcome, now or with the next that matters; `None` if a condition did not
@@ -325,8 +337,10 @@ impl Live {
         }
     }
 
-    /// Takes out what is not on disk yet, for the commit of the turn's end.
-    pub(crate) fn take_pending(&self) -> Entry {
+    /// The run is over: waits for what is on its way to the disk, and takes out the rest. After
+    /// this the run records nothing more, so that another may begin.
+    pub(crate) async fn settle(&self) -> Entry {
+        let _in_order = self.commits.lock().await;
         std::mem::take(&mut self.lock().pending)
     }
 

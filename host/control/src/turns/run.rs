@@ -19,7 +19,7 @@ use serde_json::{Map, Value};
 use super::agents::{AgentComponent, Ran, Stopped};
 use super::ending::Ending;
 use super::live::{Beginning, Live, not_recorded};
-use super::payload::{self, Entry};
+use super::payload::{self, Entry, KeptError};
 use super::record::Record;
 use super::request::name;
 use super::running::Performer;
@@ -108,6 +108,7 @@ impl Turns {
         match self.begin(turn, stop).await {
             Ok(Begun::Run(run)) => run.run(self, stop).await,
             Ok(Begun::Not(ending)) => self.finish(*ending).await,
+            Ok(Begun::Over) => After::Over,
             Err(Interruption::ShuttingDown) => After::Left,
             Err(interruption) => {
                 tracing::warn!(%turn, %interruption, "a turn did not begin");
@@ -129,14 +130,21 @@ impl Turns {
     /// Everything that a run needs, with its beginning on record.
     async fn begin(&self, turn: TurnId, stop: &Stop) -> Result<Begun, Interruption> {
         let unreadable = |message: String| Interruption::NotRecorded { message };
-        // What an earlier run handed over last may still be on its way.
-        self.journal().flush().await;
         let entry = self.conversations().turn(turn).map_err(|f| unreadable(f.to_string()))?;
         let entry = entry.ok_or_else(|| unreadable(format!("turn {turn} is not on record")))?;
         if matches!(entry.state, TurnState::Ended(_)) {
-            return Err(Interruption::ShuttingDown);
+            return Ok(Begun::Over);
         }
-        let record = Record::read(self.journal(), turn).map_err(|e| unreadable(e.to_string()))?;
+        let record = match Record::read(self.journal(), turn) {
+            Ok(record) => record,
+            Err(KeptError::Read(error)) => return Err(unreadable(error.to_string())),
+            Err(error) => {
+                let record = Record::default();
+                let message = error.to_string();
+                let ending = Ending::failed(self, &entry, &record, "record_unreadable", &message);
+                return Ok(Begun::Not(Box::new(ending)));
+            }
+        };
         if let Err(Interruption::Cancelled) = stop.check() {
             let ending = Ending::cancelled(self, &entry, &record);
             return Ok(Begun::Not(Box::new(ending)));
@@ -236,6 +244,8 @@ enum Begun {
     Run(Box<Run>),
     /// It cannot, and ends so.
     Not(Box<Ending>),
+    /// It has ended in the meantime.
+    Over,
 }
 
 /// A run that can begin.
@@ -298,6 +308,7 @@ impl Run {
         };
         let ran = run_until_stopped(&*component, Arc::clone(&call), turn, stop).await;
         drop(entered);
+        let pending = live.settle().await;
         for denial in call.denials.take() {
             turns.0.host.recorder.denied(call.call_id, &call.component, denial);
         }
@@ -309,7 +320,7 @@ impl Run {
                 After::Again
             }
             CameTo::End { end, reply, error, fuel } => {
-                turns.finish(Ending::of_run(&live, &entry, end, reply, error, fuel)).await
+                turns.finish(Ending::of_run(&live, &entry, end, reply, error, fuel, pending)).await
             }
         }
     }

@@ -58,8 +58,12 @@ impl Turns {
             return Err(TurnFault::ShuttingDown);
         }
         self.check(&new)?;
-        // One at a time, so that a number is given once, and the room that was seen is there.
-        let _taking = self.0.taking.lock().await;
+        // One at a time where a conversation is there, so that a number is given once, and the
+        // room that was seen is there.
+        let _taking = match new.conversation {
+            Some(_) => Some(self.0.taking.lock().await),
+            None => None,
+        };
         let (conversation, number, is_new) = self.place_for(&new)?;
         let now = clock::now_unix_ms();
         let turn = TurnId::new(now);

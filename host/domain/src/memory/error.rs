@@ -54,7 +54,7 @@ pub enum MemoryError {
     },
     /// The value is too large to be kept inline.
     #[error(
-        "a value of {bytes} bytes is refused: inline it may have {max_bytes}; keep it as a blob and give its digest"
+        "a value of {bytes} bytes is refused: here it may have {max_bytes}; keep its parts under several keys"
     )]
     ValueTooLarge {
         /// Its size.

@@ -16,6 +16,7 @@ fn a_payload_reads_back_as_it_was_written() {
         ttl_s: Some(Ttl::try_from(60).expect("valid")),
         origin: Origin::Url("example.org".to_owned()),
         embedding: Some(Embedding::new(model, vec![3.0, 0.1, -4.0]).expect("valid")),
+        blobs: Vec::new(),
     };
     let json = serde_json::to_string(&event).expect("serializes");
     assert!(json.contains(r#""value":{"inline":{"a": [1, "x"]}},"tags":["a","b"]"#), "{json}");
@@ -40,7 +41,7 @@ fn what_is_out_of_bounds_is_refused_with_the_thing_and_the_limit() {
         ("key", r#""""#, "key \"\" is refused"),
         ("key", r#""a\u0000b""#, "without control characters"),
         ("key", &format!("\"{long}\""), "1 to 512 bytes"),
-        ("value", &large, "a value of 49154 bytes is refused: inline it may have 49152"),
+        ("value", &large, "a value of 49154 bytes is refused: here it may have 49152"),
         ("value", &deep, "deeper than 64 levels"),
         ("value", &digest, "\"blake3:\" and 64 hex digits"),
         ("tags", &tags, "17 tags are refused: a record takes at most 16"),

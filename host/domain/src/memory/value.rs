@@ -88,8 +88,8 @@ impl JsonType {
     }
 }
 
-/// JSON as it was written, byte for byte: at most [`VALUE_INLINE_MAX_BYTES`], nested at most
-/// 64 deep.
+/// JSON as it was written, byte for byte, nested at most 64 deep; in an event at most
+/// [`VALUE_INLINE_MAX_BYTES`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JsonText(Box<str>);
 
@@ -99,12 +99,29 @@ impl JsonText {
     /// # Errors
     /// [`MemoryError::ValueTooLarge`], [`MemoryError::TooDeep`], [`MemoryError::NotJson`].
     pub fn parse(text: impl Into<Box<str>>) -> Result<Self, MemoryError> {
+        Self::parse_within(text, VALUE_INLINE_MAX_BYTES)
+    }
+
+    /// Reads what has at most so many bytes.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub fn parse_within(text: impl Into<Box<str>>, max_bytes: usize) -> Result<Self, MemoryError> {
         let text = text.into();
         // Size and depth first: work on what a guest sends is bounded before it is done.
-        if text.len() > VALUE_INLINE_MAX_BYTES {
-            let (bytes, max_bytes) = (text.len(), VALUE_INLINE_MAX_BYTES);
-            return Err(MemoryError::ValueTooLarge { bytes, max_bytes });
+        if text.len() > max_bytes {
+            return Err(MemoryError::ValueTooLarge { bytes: text.len(), max_bytes });
         }
+        Self::parse_of_any_size(text)
+    }
+
+    /// Reads it, however large it is: for values that are kept as blobs. Whoever takes the text
+    /// bounds it.
+    ///
+    /// # Errors
+    /// [`MemoryError::TooDeep`], [`MemoryError::NotJson`].
+    pub fn parse_of_any_size(text: impl Into<Box<str>>) -> Result<Self, MemoryError> {
+        let text = text.into();
         if depth(&text) > DEPTH_MAX {
             return Err(MemoryError::TooDeep { max: DEPTH_MAX });
         }

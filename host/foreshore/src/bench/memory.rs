@@ -84,6 +84,7 @@ fn put(numbers: &mut Numbers, at: usize) -> anyhow::Result<NewEvent> {
         ttl_s: None,
         origin: Origin::Person,
         embedding: Some(numbers.vector()?),
+        blobs: Vec::new(),
     };
     Ok(NewEvent {
         at_unix_ms: 1,

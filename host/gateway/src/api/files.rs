@@ -81,7 +81,7 @@ pub(crate) async fn changes(peer: &Arc<Peer>, head: &Parts) -> Answer {
 pub(crate) async fn versions(peer: &Arc<Peer>, head: &Parts) -> Answer {
     negotiation::accepts_json(&head.headers)?;
     let query = Query::read(&head.uri, &["root", "path"])?;
-    let (root, path) = (query.required("root")?.to_owned(), self::path(query.required("path")?)?);
+    let (root, path) = (query.required("root")?.to_owned(), queried_path(&query)?);
     let versions = blocking(peer, move |integrity| integrity.versions(&root, &path)).await?;
     let versions = versions.iter().map(FileVersionSchema::from).collect();
     Ok(json(wire::json(&FileVersionsSchema { versions }, 4 << 10)))
@@ -109,8 +109,8 @@ pub(crate) async fn versions(peer: &Arc<Peer>, head: &Parts) -> Answer {
 pub(crate) async fn diff(peer: &Arc<Peer>, head: &Parts) -> Answer {
     negotiation::accepts_json(&head.headers)?;
     let query = Query::read(&head.uri, &["root", "path", "from", "to"])?;
-    let (root, path) = (query.required("root")?.to_owned(), self::path(query.required("path")?)?);
-    let (from, to) = (hash(query.get("from"))?, hash(query.get("to"))?);
+    let (root, path) = (query.required("root")?.to_owned(), queried_path(&query)?);
+    let (from, to) = (queried_hash(&query, "from")?, queried_hash(&query, "to")?);
     let difference = blocking(peer, move |integrity| integrity.diff(&root, &path, from, to));
     Ok(json(wire::json(&FileDiffSchema::from(difference.await?), 4 << 10)))
 }
@@ -222,10 +222,19 @@ fn path(text: &str) -> Result<EntryPath, Refusal> {
     entry_path(text).map_err(|error| Problem::invalid_body("/path", error.to_string()))
 }
 
+fn queried_path(query: &Query<'_>) -> Result<EntryPath, Refusal> {
+    let refused = |error| Problem::invalid_query(&format!("\"path\" is refused: {error}"));
+    entry_path(query.required("path")?).map_err(refused)
+}
+
+const HASH_FORM: &str = "a version is named by \"blake3:\" and 64 hex digits";
+
 fn hash(text: Option<&str>) -> Result<Option<BlobDigest>, Refusal> {
-    let parse = |text: &str| {
-        let form = "a version is named by \"blake3:\" and 64 hex digits";
-        BlobDigest::parse(text).ok_or_else(|| Problem::invalid_body("/hash", form))
-    };
-    text.map(parse).transpose()
+    let refused = || Problem::invalid_body("/hash", HASH_FORM);
+    text.map(|text| BlobDigest::parse(text).ok_or_else(refused)).transpose()
+}
+
+fn queried_hash(query: &Query<'_>, name: &str) -> Result<Option<BlobDigest>, Refusal> {
+    let refused = || Problem::invalid_query(&format!("\"{name}\" is refused: {HASH_FORM}"));
+    query.get(name).map(|text| BlobDigest::parse(text).ok_or_else(refused)).transpose()
 }

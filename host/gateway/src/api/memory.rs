@@ -109,9 +109,16 @@ fn show(peer: &Peer, head: &Parts, namespace: &Namespace, key: &Key) -> Answer {
     negotiation::accepts_json(&head.headers)?;
     let query = Query::read(&head.uri, &["version"])?;
     let version = query.number("version")?;
-    let found = memory(peer).get(&Tenant::DEFAULT, namespace, key, version)?;
-    let found = found.ok_or_else(|| no_record(namespace, key, version))?;
-    Ok(json(wire::json(&MemoryRecordSchema::new(key.as_str(), &found), 1 << 10)))
+    let missing = || no_record(namespace, key, version);
+    let found = memory(peer).get(&Tenant::DEFAULT, namespace, key, version)?.ok_or_else(missing)?;
+    let record = MemoryRecordSchema::new(key.as_str(), &found);
+    if !record.is_abridged() {
+        return Ok(json(wire::json(&record, 1 << 10)));
+    }
+    // A value this large is written out in a moment; it may have gone since it was found.
+    let value = memory(peer).value(&found)?.ok_or_else(missing)?;
+    let size = value.as_str().len() + (1 << 10);
+    Ok(json(wire::json(&record.with_value(&value), size)))
 }
 
 /// Write a record.
@@ -149,7 +156,7 @@ async fn put(
     let put = Put {
         namespace,
         key,
-        value: JsonText::parse(Box::<str>::from(given.value)).map_err(at("/value"))?,
+        value: JsonText::parse_of_any_size(Box::<str>::from(given.value)).map_err(at("/value"))?,
         tags: Tags::parse(given.tags).map_err(at("/tags"))?,
         importance: Importance::try_from(given.importance).map_err(at("/importance"))?,
         ttl: given.ttl_s.map(Ttl::try_from).transpose().map_err(at("/ttl_s"))?,

@@ -1,7 +1,7 @@
 //! Records, hits and relations of memory.
 
 use foreshore_control::store::memory::{Hit, Method, Related, Usage, Version};
-use foreshore_domain::memory::{Relation, ValueRef};
+use foreshore_domain::memory::{JsonText, Relation, ValueRef};
 use serde_json::value::RawValue;
 
 /// A record to be written.
@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 #[schema(as = MemoryPut)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct MemoryPutSchema {
-    /// Any JSON, at most 48 KiB.
+    /// Any JSON, as large as a body may be; over 48 KiB, search reads the start of it.
     #[schema(value_type = Object)]
     pub(crate) value: Box<RawValue>,
     /// At most 16, of at most 64 bytes.
@@ -61,6 +61,9 @@ pub(crate) struct MemoryRecordSchema<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     value: Option<&'a RawValue>,
+    /// In a list, the size of a value over 48 KiB, which is left out: read that version alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value_bytes: Option<u64>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tags: Vec<&'a str>,
     importance: f32,
@@ -82,6 +85,7 @@ impl<'a> MemoryRecordSchema<'a> {
             version: version.version,
             state: "expired",
             value: None,
+            value_bytes: None,
             tags: Vec::new(),
             importance: 0.0,
             written_at: version.written_at_unix_ms,
@@ -91,9 +95,12 @@ impl<'a> MemoryRecordSchema<'a> {
         match &version.state {
             State::Written(entry) => {
                 record.state = "written";
-                if let ValueRef::Inline(json) = &entry.value {
+                match &entry.value {
                     // It was parsed when it was written.
-                    record.value = serde_json::from_str(json.as_str()).ok();
+                    ValueRef::Inline(json) => {
+                        record.value = serde_json::from_str(json.as_str()).ok();
+                    }
+                    ValueRef::Blob(blob) => record.value_bytes = Some(blob.size_bytes),
                 }
                 record.tags = entry.tags.as_slice().iter().map(|tag| tag.as_str()).collect();
                 record.importance = entry.importance.get();
@@ -107,6 +114,17 @@ impl<'a> MemoryRecordSchema<'a> {
             State::Expired => {}
         }
         record
+    }
+
+    /// Whether its value is left out for its size.
+    pub(crate) fn is_abridged(&self) -> bool {
+        self.value_bytes.is_some()
+    }
+
+    /// The same with the value that was left out.
+    pub(crate) fn with_value(self, value: &'a JsonText) -> Self {
+        let value = serde_json::from_str(value.as_str()).ok();
+        Self { value, value_bytes: None, ..self }
     }
 }
 

@@ -32,6 +32,13 @@ async fn until(host: &Host, path: &str, wanted: impl Fn(&Value) -> bool) -> Valu
     }
 }
 
+/// Puts a file in the note's place at once: written where it is, it could be seen half-way.
+fn replace(directory: &tempfile::TempDir, text: &str) {
+    let aside = tempfile::tempdir().expect("a directory").path().with_extension("aside");
+    std::fs::write(&aside, text).expect("written");
+    std::fs::rename(aside, directory.path().join("note.txt")).expect("moved");
+}
+
 fn read(directory: &tempfile::TempDir) -> String {
     std::fs::read_to_string(Path::new(directory.path()).join("note.txt")).expect("there")
 }
@@ -39,8 +46,7 @@ fn read(directory: &tempfile::TempDir) -> String {
 #[tokio::test]
 async fn a_change_from_outside_is_listed_compared_restored_and_approved() {
     let (host, directory) = watched(RootPolicy::Record).await;
-    let note = directory.path().join("note.txt");
-    std::fs::write(&note, "one\n2\n").expect("written");
+    replace(&directory, "one\n2\n");
     let changes = "/v1/files/changes?root=notes";
     let listed = until(&host, changes, |l| l["changes"][0]["kind"] == "modified").await;
     let change = &listed["changes"][0];
@@ -64,7 +70,7 @@ async fn a_change_from_outside_is_listed_compared_restored_and_approved() {
     let roots = host.get("/v1/files/roots").await.json();
     assert_eq!(roots["roots"][0]["unapproved"], json!([]));
 
-    std::fs::write(&note, "three\n").expect("written");
+    replace(&directory, "three\n");
     until(&host, "/v1/files/roots", |r| r["roots"][0]["unapproved"] == json!(["note.txt"])).await;
     let approved = host.request(&post("/v1/files/approve", &json!({"root": "notes"}))).await;
     assert_eq!(approved.json(), json!({"approved": 1}));
@@ -98,4 +104,32 @@ async fn what_is_not_recorded_is_not_found_and_says_what_there_is() {
     let body = json!({"root": "notes", "path": "../x"});
     let out = host.request(&post("/v1/files/restore", &body)).await;
     assert_eq!((out.status(), out.problem().as_str()), (422, "invalid_body"));
+    for query in [
+        "versions?root=notes&path=../x",
+        "diff?root=notes&path=a/../b",
+        "diff?root=notes&path=note.txt&from=blake3:12",
+        "diff?root=notes&path=note.txt&to=x",
+    ] {
+        let refused = host.get(&format!("/v1/files/{query}")).await;
+        let problem = (refused.status(), refused.problem());
+        assert_eq!(problem, (400, "invalid_query".to_owned()), "{query}: {}", refused.text());
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_put_back_says_so_and_leaves_what_is_there() {
+    let (host, directory) = watched(RootPolicy::Record).await;
+    let note = directory.path().join("note.txt");
+    std::fs::remove_file(&note).expect("removed");
+    std::fs::create_dir(&note).expect("made");
+    std::fs::write(note.join("inside"), "somebody's").expect("written");
+    until(&host, "/v1/files/roots", |r| {
+        r["roots"][0]["unapproved"] == json!(["note.txt", "note.txt/inside"])
+    })
+    .await;
+    let body = json!({"root": "notes", "path": "note.txt"});
+    let refused = host.request(&post("/v1/files/restore", &body)).await;
+    assert_eq!((refused.status(), refused.problem().as_str()), (422, "not_restored"));
+    assert!(refused.text().contains("note.txt"), "{}", refused.text());
+    assert_eq!(std::fs::read_to_string(note.join("inside")).expect("there"), "somebody's");
 }

@@ -168,9 +168,7 @@ async fn keys_are_related_and_paths_found() {
 #[tokio::test]
 async fn what_memory_does_not_take_is_refused_with_its_place() {
     let host = Host::start(Setup::default()).await;
-    let large = "x".repeat(49 << 10);
     for (body, pointer, says) in [
-        (json!({"value": large}), "/value", "49152"),
         (json!({"value": 1, "tags": [""]}), "/tags", "tag"),
         (json!({"value": 1, "importance": 2}), "/importance", "0 to 1"),
         (json!({"value": 1, "ttl_s": 0}), "/ttl_s", "time to live"),
@@ -191,6 +189,39 @@ async fn what_memory_does_not_take_is_refused_with_its_place() {
     assert_eq!((odd.status(), odd.problem().as_str()), (400, "invalid_query"));
     let limit = ask(&host, "POST", "/v1/memory/notes/search", Some(json!({"limit": 0}))).await;
     assert_eq!(limit.json()["pointer"], "/limit");
+}
+
+#[tokio::test]
+async fn a_value_as_large_as_a_body_is_kept_whole_and_a_larger_one_says_how_large_it_may_be() {
+    let host = Host::start(Setup::default()).await;
+    let path = "/v1/memory/notes/report";
+    let value = json!({"title": "the tides of the year", "with_rows": "x".repeat(1_000_000)});
+    assert_eq!(put(&host, path, json!({"value": value})).await, json!({"version": 1}));
+    put(&host, path, json!({"value": "small"})).await;
+    let first = host.get(&format!("{path}?version=1")).await.json();
+    assert_eq!((&first["value"], first.get("value_bytes")), (&value, None));
+    // A list of them would have no bound: it says how large they are.
+    let versions = host.get(&format!("{path}/versions")).await.json();
+    assert_eq!(versions["versions"][0]["value"], "small");
+    let listed = &versions["versions"][1];
+    let bytes = value.to_string().len();
+    assert_eq!((listed.get("value"), &listed["value_bytes"]), (None, &json!(bytes)), "{listed}");
+    put(&host, path, json!({"value": value})).await;
+    assert_eq!(host.get(path).await.json()["value"], value);
+    let query = json!({"query": "tides"});
+    let found = ask(&host, "POST", "/v1/memory/notes/search", Some(query)).await.json();
+    assert_eq!(found["hits"][0]["key"], "report", "{found}");
+    let checked = ask(&host, "POST", "/v1/store/check", None).await;
+    assert_eq!(checked.status(), 200, "{}", checked.text());
+    let over = ask(&host, "PUT", path, Some(json!({"value": "x".repeat(1 << 20)}))).await;
+    assert_eq!(over.status(), 413, "{}", over.text());
+
+    let raised = Setup::limits(|limits| limits.body_max_bytes = crate::harness::limit(32 << 20));
+    let host = Host::start(raised).await;
+    let over = ask(&host, "PUT", path, Some(json!({"value": "x".repeat(16 << 20)}))).await;
+    assert_eq!((over.status(), over.problem().as_str()), (422, "memory_too_large"));
+    assert!(over.text().contains("16777216"), "{}", over.text());
+    assert_eq!(host.get(path).await.problem(), "no_such_record");
 }
 
 #[tokio::test]

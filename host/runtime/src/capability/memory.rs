@@ -27,6 +27,8 @@ use crate::state::{CallScope, State};
 const PAGE_MAX: u32 = 1_000;
 /// The most versions of a record of one answer.
 const VERSIONS_MAX: u32 = 100;
+/// The most bytes of a value that a guest writes: what a request has by default.
+const VALUE_MAX_BYTES: usize = 1 << 20;
 /// The most hits of a search, as the interface says.
 const HITS_MAX: u32 = 100;
 /// What a search, or a walk over the graph, counts for: it takes the host up to 20 ms.
@@ -301,7 +303,7 @@ fn space(namespace: String) -> Answer<Space> {
 fn record(write: memory::Write) -> Answer<MemoryRecord> {
     Ok(MemoryRecord {
         key: parsed(Key::parse(write.key))?,
-        value: parsed(domain::JsonText::parse(write.value))?,
+        value: parsed(domain::JsonText::parse_within(write.value, VALUE_MAX_BYTES))?,
         tags: parsed(domain::Tags::parse(write.tags))?,
         importance: parsed(write.importance.try_into())?,
         ttl: write.ttl_s.map(|seconds| parsed(seconds.try_into())).transpose()?,

@@ -113,6 +113,7 @@ fn add(commit: &mut Commit, step: &Step) {
                 ttl_s: None,
                 origin: Origin::Person,
                 embedding: None,
+                blobs: Vec::new(),
             };
             memory(EventKind::MemoryPut, &put)
         }

@@ -59,7 +59,8 @@ impl BlobReferences {
         Ok(())
     }
 
-    /// Takes back so many counts of a blob.
+    /// Takes so many references away: `blob.released` says so, or a view keeps what had them no
+    /// longer.
     pub(crate) fn release(
         &mut self,
         txn: &WriteTransaction,

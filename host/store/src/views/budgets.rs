@@ -111,7 +111,7 @@ impl BudgetsReader {
         row.map_or(Ok(Spent::default()), |row| decode(row.value()))
     }
 
-    /// All budgets with all windows that are kept, by name, length and time.
+    /// All budgets with all windows that are kept; those of one budget by length and time.
     ///
     /// # Errors
     /// See [`BudgetsReader`].
@@ -156,4 +156,49 @@ fn keys(tenant: &str, scope: &BudgetScope) -> (Vec<u8>, Vec<u8>) {
     windows.extend_from_slice(&scope.window.length_ms().to_be_bytes());
     let key = [&windows[..], &scope.window.starts_at_unix_ms().to_be_bytes()].concat();
     (windows, key)
+}
+
+#[cfg(test)]
+mod tests {
+    use foreshore_domain::conversation::{BudgetWindow, Fact, Name};
+    use foreshore_domain::event::Tenant;
+
+    use crate::facts::JournalConfig;
+    use crate::journal::Journal;
+
+    use super::*;
+
+    fn scope(key: &str, at_unix_ms: u64, length_ms: u64) -> BudgetScope {
+        let window = BudgetWindow::at(at_unix_ms, length_ms).expect("a window");
+        BudgetScope { key: Name::parse(key).expect("a name"), window }
+    }
+
+    #[tokio::test]
+    async fn what_is_spent_counts_in_each_scope_and_old_windows_go() {
+        let journal = Journal::in_memory(&JournalConfig::default()).expect("a journal");
+        let windows = codec::wide(WINDOWS_KEPT) + 3;
+        for n in 0..windows {
+            for _ in 0..2 {
+                let scopes = vec![scope("host", n * 10 + 4, 10), scope("agent:a", n, 1_000)];
+                let spent = BudgetSpent { scopes, tokens: 3, cost_micros: 5 };
+                journal.append(spent.event(1, Tenant::DEFAULT)).await.expect("recorded");
+            }
+        }
+        let reader = journal.budgets(&Tenant::DEFAULT).expect("readable");
+        let spent = |scope| reader.spent(&scope).expect("readable");
+        assert_eq!(spent(scope("host", 2, 10)), Spent::default(), "too long ago");
+        let twice = Spent { tokens: 6, cost_micros: 10 };
+        assert_eq!(spent(scope("host", windows * 10 - 1, 10)), twice);
+        let all = Spent { tokens: 6 * windows, cost_micros: 10 * windows };
+        assert_eq!(spent(scope("agent:a", 0, 1_000)), all);
+        let kept = reader.all().expect("readable");
+        assert_eq!(kept.len(), WINDOWS_KEPT + 1);
+        let oldest =
+            SpentIn { key: "host".to_owned(), length_ms: 10, starts_at_unix_ms: 30, spent: twice };
+        assert_eq!(kept[0], oldest);
+        assert_eq!((kept[WINDOWS_KEPT].key.as_str(), kept[WINDOWS_KEPT].spent), ("agent:a", all));
+        let other = Tenant::parse("other").expect("a tenant");
+        let theirs = journal.budgets(&other).expect("readable");
+        assert_eq!(theirs.all().expect("readable"), []);
+    }
 }

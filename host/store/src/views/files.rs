@@ -333,14 +333,28 @@ impl FilesReader {
         Ok(versions)
     }
 
-    /// All kept versions, by root and path, at most `max`.
+    /// The kept versions of the first file after another, by root and path, oldest first; empty
+    /// after the last.
     ///
     /// # Errors
     /// See [`FilesReader`].
-    pub fn all_versions(&self, max: usize) -> Result<Vec<FileVersion>, ViewError> {
-        let mut prefix = key(b'v', &[&self.tenant]);
-        prefix.push(0);
-        self.versions_under(&prefix, max)
+    pub fn versions_after(
+        &self,
+        file: Option<(&RootName, &EntryPath)>,
+    ) -> Result<Vec<FileVersion>, ViewError> {
+        let Some(rows) = &self.rows else { return Ok(Vec::new()) };
+        let mut all = key(b'v', &[&self.tenant]);
+        all.push(0);
+        let from = file.map_or_else(
+            || all.clone(),
+            |(root, path)| after(&version_prefix(&self.tenant, root.as_str(), path)),
+        );
+        let mut range = rows.range::<&[u8]>(&*from..&*after(&all)).map_err(storage)?;
+        let Some(row) = range.next() else { return Ok(Vec::new()) };
+        let (key, row) = row.map_err(storage)?;
+        let first = read_version(key.value(), row.value()).ok_or(MALFORMED)?;
+        let prefix = version_prefix(&self.tenant, first.root.as_str(), &first.path);
+        self.versions_under(&prefix, usize::MAX)
     }
 
     fn versions_under(&self, prefix: &[u8], max: usize) -> Result<Vec<FileVersion>, ViewError> {

@@ -28,6 +28,7 @@ mod space;
 pub(super) mod texts;
 mod write;
 
+use foreshore_domain::blob::BlobDigest;
 use foreshore_domain::memory::kind;
 
 pub use cache::{CacheStats, ReadCache};
@@ -36,6 +37,7 @@ pub use reader::{Due, Keys, MemoryReader};
 pub use record::{Entry, State, Version};
 pub use search::{
     Found, HITS_MAX, Hit, Method, QUERY_WORDS_MAX, Query, SNIPPET_MAX, Snippet, VectorCache,
+    text_of_json,
 };
 pub use space::Usage;
 
@@ -54,16 +56,18 @@ const TABLE: Definition = Definition::new("memory_v1");
 const GENERATION: u8 = b'!';
 const MALFORMED: ViewError = ViewError::Malformed { what: "memory" };
 
-/// Follows the events of [`kind`].
+/// Follows the events of [`kind`]. The blobs of versions that are no longer kept go to
+/// `released`, each once for each version.
 pub(crate) fn apply(
     transaction: &redb::WriteTransaction,
     event: &EventRef<'_>,
+    released: &mut Vec<BlobDigest>,
 ) -> Result<Receipt, ViewError> {
     let mut rows = transaction.open_table(TABLE).map_err(storage)?;
     let receipt = match event.kind {
-        kind::PUT => write::put(&mut rows, event, &payload(event)?),
-        kind::DELETED => write::delete(&mut rows, event, &payload(event)?),
-        kind::EXPIRED => write::expire(&mut rows, event, &payload(event)?),
+        kind::PUT => write::put(&mut rows, event, &payload(event)?, released),
+        kind::DELETED => write::delete(&mut rows, event, &payload(event)?, released),
+        kind::EXPIRED => write::expire(&mut rows, event, &payload(event)?, released),
         kind::RELATED => graph::relate(&mut rows, event, &payload(event)?),
         kind::UNRELATED => graph::unrelate(&mut rows, event, &payload(event)?),
         _ => Err(ViewError::Kind { seq: event.seq, kind: event.kind.to_owned() }),

@@ -178,3 +178,64 @@ fn open_key(tenant: &str, asked: &QuestionAsked) -> Vec<u8> {
     let expires_at = asked.expires_at_unix_ms.to_be_bytes();
     [b"x", &expires_at[..], &key(tenant, asked.question)].concat()
 }
+
+#[cfg(test)]
+mod tests {
+    use foreshore_domain::conversation::{Conversation, Fact, MessageText, QuestionKind};
+    use foreshore_domain::event::Tenant;
+    use foreshore_domain::id::TurnId;
+    use foreshore_domain::memory::JsonText;
+
+    use crate::facts::JournalConfig;
+    use crate::journal::Journal;
+
+    use super::*;
+
+    fn asked(question: QuestionId, expires_at_unix_ms: u64) -> QuestionAsked {
+        QuestionAsked {
+            question,
+            turn: TurnId::new(1),
+            conversation: Conversation::parse("c").expect("a conversation"),
+            number: 2,
+            kind: QuestionKind::Approve { details: JsonText::parse("{}").expect("JSON") },
+            message: MessageText::cut("may it?"),
+            expires_at_unix_ms,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_question_is_open_until_it_is_answered_once_and_is_kept() {
+        let journal = Journal::in_memory(&JournalConfig::default()).expect("a journal");
+        let other = Tenant::parse("other").expect("a tenant");
+        let [late, soon, theirs] = [1, 2, 3].map(QuestionId::new);
+        for (question, expires_at, tenant) in [
+            (late, 900, Tenant::DEFAULT),
+            (soon, 300, Tenant::DEFAULT),
+            (theirs, 500, other.clone()),
+        ] {
+            let event = asked(question, expires_at).event(5, tenant);
+            journal.append(event).await.expect("recorded");
+        }
+        let open = || -> Vec<QuestionId> {
+            let reader = journal.questions().expect("readable");
+            let open = reader.open_by_expiry(9).expect("readable");
+            open.iter().map(|entry| entry.asked.question).collect()
+        };
+        assert_eq!(open(), [soon, theirs, late]);
+        let (decision, by) = (Decision::Approved, Name::parse("ann").expect("a name"));
+        let answer = QuestionAnswered { question: soon, decision, by };
+        let answer = |tenant| answer.clone().event(7, tenant);
+        // Nobody answers another tenant's questions.
+        assert!(journal.append(answer(other.clone())).await.is_err());
+        journal.append(answer(Tenant::DEFAULT)).await.expect("recorded");
+        assert_eq!(open(), [theirs, late]);
+        assert!(journal.append(answer(Tenant::DEFAULT)).await.is_err(), "it was answered before");
+        assert!(journal.append(asked(soon, 9).event(8, Tenant::DEFAULT)).await.is_err());
+        let reader = journal.questions().expect("readable");
+        let entry = reader.get("default", soon).expect("readable").expect("there");
+        assert_eq!(entry.answer.map(|a| (a.decision, a.at_unix_ms)), Some((Decision::Approved, 7)));
+        assert_eq!(reader.get("other", soon).expect("readable"), None);
+        let newest = reader.newest("default", 9).expect("readable");
+        assert_eq!(newest.len(), 2, "answered ones too, and no other tenant's");
+    }
+}

@@ -238,6 +238,19 @@ impl VariablesReader {
         row.map(|row| decode(version, row.value())).transpose()
     }
 
+    /// At most `limit` of the versions of a variable that are kept, newest first.
+    ///
+    /// # Errors
+    /// See [`VariablesReader::open`].
+    pub fn versions(&self, name: &str, limit: usize) -> Result<Vec<Variable>, ViewError> {
+        let Some(rows) = &self.rows else { return Ok(Vec::new()) };
+        let Some(latest) = latest(rows, &key(b'v', &self.scope, name))? else {
+            return Ok(Vec::new());
+        };
+        let version = |version| self.get(name, Some(version))?.ok_or(MALFORMED);
+        kept(latest).rev().take(limit).map(version).collect()
+    }
+
     /// What the conversation's variables amount to.
     ///
     /// # Errors

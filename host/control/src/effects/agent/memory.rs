@@ -70,7 +70,9 @@ impl Live {
             MemoryWriteKind::Put(record) => {
                 let latest = memory.latest_version(&TENANT, &namespace, &record.key)?;
                 let put = put(namespace, record.clone(), origin);
-                entry.push(memory.prepare_put(&TENANT, put)?);
+                let (event, blob) = memory.prepare_put(&TENANT, put)?;
+                entry.push(event);
+                entry.blobs.extend(blob);
                 Remembered::Version(latest + 1)
             }
             MemoryWriteKind::Delete { key } => {

@@ -23,6 +23,9 @@ use crate::turns::question;
 /// The longest sleep.
 const SLEEP_MAX_MS: u64 = 30 * 24 * 60 * 60 * 1_000;
 
+/// The largest details of a question, as JSON.
+const DETAILS_MAX_BYTES: usize = 16 << 10;
+
 impl Live {
     pub(super) async fn ask(
         &self,
@@ -80,6 +83,10 @@ impl Live {
                 Some(decision) => Ok(Ok(decision)),
                 None => Err(Interruption::Waiting),
             };
+        }
+        if json.len() > DETAILS_MAX_BYTES {
+            let message = format!("{} bytes of details; at most {DETAILS_MAX_BYTES}", json.len());
+            return Ok(Err(invalid("", message)));
         }
         let json = match JsonText::parse(json) {
             Ok(json) => json,

@@ -59,7 +59,10 @@ pub(super) fn versions(answer: &Value, paint: &Paint) -> String {
             at(&version["written_at"]),
             plain(&version["state"]),
             plain(&version["origin"]),
-            cell(&version["value"]),
+            match version["value_bytes"].as_u64() {
+                Some(size) => format!("{}; read it with get --version", bytes(size)),
+                None => cell(&version["value"]),
+            },
         ]);
     }
     table.render(paint)

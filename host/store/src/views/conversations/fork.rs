@@ -126,16 +126,10 @@ pub(super) fn delete(
         }
         remove(&mut tables.rows, &key)?;
     }
-    let held = of(b'b', tenant, &entry.conversation);
-    for (key, row) in taken(tables, &held)? {
+    for (key, times) in held(tables, &of(b'b', tenant, &entry.conversation))? {
         let digest = key.last_chunk::<32>().ok_or(MALFORMED)?;
-        let times = Fields(&row).u64().ok_or(MALFORMED)?;
-        references.release(
-            tables.transaction,
-            tables.event,
-            &BlobDigest::from_bytes(*digest),
-            times,
-        )?;
+        let digest = BlobDigest::from_bytes(*digest);
+        references.release(tables.transaction, tables.event, &digest, times)?;
         remove(&mut tables.rows, &key)?;
     }
     remove(&mut tables.rows, &of(b's', tenant, &entry.conversation))?;
@@ -144,13 +138,14 @@ pub(super) fn delete(
     variables::forget(tables.transaction, tenant, entry.conversation.as_str())
 }
 
-/// The rows below a key, as they are before any of them is changed.
-fn taken(tables: &Tables<'_, '_>, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, ViewError> {
+/// The keys of what counts a conversation's blobs, each with its count.
+fn held(tables: &Tables<'_, '_>, prefix: &[u8]) -> Result<Vec<(Vec<u8>, u64)>, ViewError> {
     let range = tables.rows.range::<&[u8]>(prefix..&*after(prefix)).map_err(storage)?;
     range
         .map(|row| {
             let (key, row) = row.map_err(storage)?;
-            Ok((key.value().to_vec(), row.value().to_vec()))
+            let times = Fields(row.value()).u64().ok_or(MALFORMED)?;
+            Ok((key.value().to_vec(), times))
         })
         .collect()
 }

@@ -399,3 +399,49 @@ async fn a_conversation_with_an_open_turn_is_neither_deleted_nor_forked_there() 
     assert!(matches!(late, Err(AppendError::Invalid { .. })), "{late:?}");
     assert_eq!(fixture.journal.check().await.expect("passes its check").blobs, 0);
 }
+
+#[tokio::test]
+async fn an_event_whose_list_of_blobs_is_not_that_of_its_payloads_is_refused() {
+    let mut fixture = Fixture::new();
+    fixture.create("a", "assistant").await;
+    fixture.turn("a", 0, "#known", "fine").await;
+    let (queued, _) = queued(TurnId::new(9), "a", 1, "#known");
+    let mut event = queued.event(9, Tenant::DEFAULT);
+    let mut payload: serde_json::Value = serde_json::from_slice(&event.payload).expect("JSON");
+    payload["blobs"] = serde_json::json!([]);
+    event.payload = payload.to_string().into_bytes();
+    let refused = fixture.journal.append(event).await;
+    let Err(AppendError::Invalid { message, .. }) = refused else { panic!("{refused:?}") };
+    assert!(message.contains("its list of blobs"), "{message}");
+}
+
+/// What the largest fork and its deletion cost. Run with `--ignored --nocapture`.
+#[tokio::test]
+#[ignore = "a measurement"]
+async fn measure_the_largest_fork() {
+    let mut fixture = Fixture::new();
+    fixture.create("a", "assistant").await;
+    let words = "the quick brown fox jumps over the lazy dog ".repeat(8);
+    let began = std::time::Instant::now();
+    let mut last = None;
+    for number in 0..foreshore_domain::conversation::FORK_TURNS_MAX {
+        let said = format!("{words} {number}");
+        last = Some(fixture.turn("a", number, &said, &said).await);
+    }
+    println!("10,000 turns of 3 events each: {:?}", began.elapsed());
+    for _ in 0..200 {
+        fixture.effect(last.expect("a turn"), "x").await.expect("recorded");
+    }
+    let began = std::time::Instant::now();
+    let record = fixture.journal.turn_record(&Tenant::DEFAULT, last.expect("a turn"), 0, 999);
+    println!("a record of {} events: {:?}", record.expect("readable").len(), began.elapsed());
+    let began = std::time::Instant::now();
+    fixture.ok(fork("b", "a", foreshore_domain::conversation::FORK_TURNS_MAX - 1)).await;
+    println!("the fork: {:?}", began.elapsed());
+    let began = std::time::Instant::now();
+    assert_eq!(fixture.reader().search("lazy fox", None, 20, 0).expect("readable").len(), 20);
+    println!("a search: {:?}", began.elapsed());
+    let began = std::time::Instant::now();
+    fixture.ok(deleted("a")).await;
+    println!("the deletion: {:?}", began.elapsed());
+}

@@ -82,6 +82,16 @@ pub(super) fn unrelate(
     Ok(Receipt { changed: true, ..Receipt::default() })
 }
 
+/// Whether a relation is there.
+pub(super) fn is_related(
+    rows: &impl Readable,
+    space: u32,
+    relation: &Relation,
+) -> Result<bool, ViewError> {
+    let [forward, _] = row_keys(space, relation);
+    Ok(rows.get(&*forward).map_err(storage)?.is_some())
+}
+
 /// Relations of a key: those it is the subject of, then those it is the object of, each in
 /// order of predicate and other end; a relation to itself once.
 pub(super) fn neighbours(

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use foreshore_domain::memory::MemoryExpired;
+use foreshore_domain::memory::{MemoryExpired, Relation};
 
 use super::super::codec::{self, Fields, ReadRows, after};
 use super::super::{ViewError, storage};
@@ -201,6 +201,15 @@ impl<'c> MemoryReader<'c> {
     ) -> Result<Vec<Related>, ViewError> {
         let Some((rows, space)) = self.space(namespace)? else { return Ok(Vec::new()) };
         graph::neighbours(rows, space.id, key, limit)
+    }
+
+    /// Whether a relation is there.
+    ///
+    /// # Errors
+    /// See [`MemoryReader`].
+    pub fn is_related(&self, namespace: &str, relation: &Relation) -> Result<bool, ViewError> {
+        let Some((rows, space)) = self.space(namespace)? else { return Ok(false) };
+        graph::is_related(rows, space.id, relation)
     }
 
     /// The shortest paths between two keys, at most 4 relations long and at most 10, along

@@ -21,6 +21,7 @@ use foreshore_domain::memory::Embedding;
 pub(super) use documents::{Document, Totals, Vector, add, remove};
 pub use matrix::VectorCache;
 pub use snippet::{SNIPPET_MAX, Snippet};
+pub use words::text_of_json;
 
 use super::super::ViewError;
 use super::super::codec::Readable;

@@ -17,12 +17,14 @@ use super::*;
 pub(super) struct Fixture {
     pub(super) database: Database,
     pub(super) seq: u64,
+    /// Blobs of versions that are no longer kept.
+    pub(super) released: Vec<BlobDigest>,
 }
 
 impl Fixture {
     pub(super) fn new() -> Self {
         let database = Database::builder().create_with_backend(InMemoryBackend::new());
-        Self { database: database.expect("a database"), seq: 0 }
+        Self { database: database.expect("a database"), seq: 0, released: Vec::new() }
     }
 
     /// Applies one event in a transaction of its own.
@@ -37,7 +39,7 @@ impl Fixture {
         let transaction = self.database.begin_write().expect("a transaction");
         let (stream, payload) = ("memory/any", json.as_bytes());
         let event = EventRef { seq: self.seq, at_unix_ms, tenant, stream, kind, payload };
-        let receipt = apply(&transaction, &event).expect("applies");
+        let receipt = apply(&transaction, &event, &mut self.released).expect("applies");
         transaction.commit().expect("commits");
         receipt
     }
@@ -200,7 +202,7 @@ fn an_event_that_does_not_parse_or_is_of_another_kind_is_refused() {
     let refusal = |kind, payload| {
         let (tenant, stream) = ("t", "memory/n");
         let event = EventRef { seq: 7, at_unix_ms: 1, tenant, stream, kind, payload };
-        apply(&transaction, &event).expect_err("refused").to_string()
+        apply(&transaction, &event, &mut Vec::new()).expect_err("refused").to_string()
     };
     assert_eq!(
         refusal("call.completed", b"{}"),
@@ -270,7 +272,7 @@ fn a_search_for_paths_reads_so_much_and_no_more() {
             kind: kind::RELATED,
             payload: json.as_bytes(),
         };
-        apply(&transaction, &event).expect("applies");
+        apply(&transaction, &event, &mut Vec::new()).expect("applies");
     }
     transaction.commit().expect("commits");
     fixture.seq = 1;

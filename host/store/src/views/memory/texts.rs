@@ -39,7 +39,7 @@ pub(in super::super) fn add(
         origin: Origin::Person,
         expires_at_unix_ms: None,
     };
-    write::put_entry(rows, event, NAMESPACE, text.name, entry, None).map(drop)
+    write::add(rows, event, (NAMESPACE, text.name), entry)
 }
 
 /// Takes a text away, if it is there.
@@ -48,7 +48,7 @@ pub(in super::super) fn remove(
     event: &EventRef<'_>,
     name: &str,
 ) -> Result<(), ViewError> {
-    write::erase(rows, event, NAMESPACE, name)
+    write::erase(rows, event, (NAMESPACE, name))
 }
 
 /// The texts that have any of the words, and the tag if one is given, best first.

@@ -1,6 +1,7 @@
 //! What events do to records.
 
-use foreshore_domain::memory::{Embedding, MemoryDeleted, MemoryExpired, MemoryPut};
+use foreshore_domain::blob::BlobDigest;
+use foreshore_domain::memory::{Embedding, MemoryDeleted, MemoryExpired, MemoryPut, ValueRef};
 
 use super::super::codec::{Rows, put_part, wide};
 use super::super::{EventRef, Receipt, ViewError, storage};
@@ -15,7 +16,17 @@ pub(super) fn put(
     rows: &mut Rows<'_>,
     event: &EventRef<'_>,
     put: &MemoryPut,
+    released: &mut Vec<BlobDigest>,
 ) -> Result<Receipt, ViewError> {
+    let blob = match &put.value {
+        ValueRef::Inline(_) => None,
+        ValueRef::Blob(blob) => Some(blob.digest),
+    };
+    // What is counted with the event is what is released with the version.
+    if !put.blobs.iter().eq(&blob) {
+        return Err(ViewError::payload(event, &"its blobs are not that of its value"));
+    }
+    let name = (put.namespace.as_str(), put.key.as_str());
     let entry = Entry {
         value: put.value.clone(),
         tags: put.tags.clone(),
@@ -23,50 +34,56 @@ pub(super) fn put(
         origin: put.origin.clone(),
         expires_at_unix_ms: put.ttl_s.map(|ttl| ttl.expires_at_unix_ms(event.at_unix_ms)),
     };
-    let (namespace, key) = (put.namespace.as_str(), put.key.as_str());
-    put_entry(rows, event, namespace, key, entry, put.embedding.as_ref())
+    let keep = Keep::open(rows, event, name, released)?;
+    put_entry(keep, entry, put.embedding.as_ref())
 }
 
-/// Makes an entry the latest version of its key.
-pub(super) fn put_entry(
-    rows: &mut Rows<'_>,
-    event: &EventRef<'_>,
-    namespace: &str,
-    key: &str,
+fn put_entry(
+    mut keep: Keep<'_, '_, '_>,
     entry: Entry,
     embedding: Option<&Embedding>,
 ) -> Result<Receipt, ViewError> {
-    let mut keep = Keep::open(rows, event, namespace, key)?;
     keep.take_latest_away()?;
     let vector = keep.vector(embedding)?;
     keep.add_version(State::Written(entry), vector)?;
     keep.close()
 }
 
-/// Takes the latest version of a key away, and leaves nothing of it; for keys that never had
-/// another.
+/// Writes an entry that needs no blob under a key that has none.
+pub(super) fn add(
+    rows: &mut Rows<'_>,
+    event: &EventRef<'_>,
+    name: (&str, &str),
+    entry: Entry,
+) -> Result<(), ViewError> {
+    put_entry(Keep::open(rows, event, name, &mut Vec::new())?, entry, None).map(drop)
+}
+
+/// Takes away what [`add`] wrote, and leaves nothing of it.
 pub(super) fn erase(
     rows: &mut Rows<'_>,
     event: &EventRef<'_>,
-    namespace: &str,
-    key: &str,
+    name: (&str, &str),
 ) -> Result<(), ViewError> {
-    let mut keep = Keep::open(rows, event, namespace, key)?;
+    let mut released = Vec::new();
+    let mut keep = Keep::open(rows, event, name, &mut released)?;
     if keep.head.live.is_none() {
         return Ok(());
     }
     keep.take_latest_away()?;
     keep.remove_version(keep.head.latest)?;
     keep.space.store(keep.rows)?;
-    Head::remove(keep.rows, keep.space.id, key)
+    Head::remove(keep.rows, keep.space.id, keep.key)
 }
 
 pub(super) fn delete(
     rows: &mut Rows<'_>,
     event: &EventRef<'_>,
     deleted: &MemoryDeleted,
+    released: &mut Vec<BlobDigest>,
 ) -> Result<Receipt, ViewError> {
-    let mut keep = Keep::open(rows, event, deleted.namespace.as_str(), deleted.key.as_str())?;
+    let name = (deleted.namespace.as_str(), deleted.key.as_str());
+    let mut keep = Keep::open(rows, event, name, released)?;
     if keep.head.live.is_none() {
         return Ok(keep.unchanged());
     }
@@ -81,8 +98,10 @@ pub(super) fn expire(
     rows: &mut Rows<'_>,
     event: &EventRef<'_>,
     expired: &MemoryExpired,
+    released: &mut Vec<BlobDigest>,
 ) -> Result<Receipt, ViewError> {
-    let mut keep = Keep::open(rows, event, expired.namespace.as_str(), expired.key.as_str())?;
+    let name = (expired.namespace.as_str(), expired.key.as_str());
+    let mut keep = Keep::open(rows, event, name, released)?;
     let version = Version::load(keep.rows, keep.space.id, keep.key, expired.version)?;
     if !version.is_some_and(|version| is_past(version.expires_at_unix_ms(), event.at_unix_ms)) {
         return Ok(keep.unchanged());
@@ -103,18 +122,20 @@ struct Keep<'e, 'r, 't> {
     key: &'e str,
     space: Space,
     head: Head,
+    /// Blobs of versions that were removed.
+    released: &'r mut Vec<BlobDigest>,
 }
 
 impl<'e, 'r, 't> Keep<'e, 'r, 't> {
     fn open(
         rows: &'r mut Rows<'t>,
         event: &'e EventRef<'e>,
-        namespace: &'e str,
-        key: &'e str,
+        (namespace, key): (&'e str, &'e str),
+        released: &'r mut Vec<BlobDigest>,
     ) -> Result<Self, ViewError> {
         let space = Space::load_or_create(rows, event.tenant, namespace)?;
         let head = Head::load(rows, space.id, key)?.unwrap_or_default();
-        Ok(Self { rows, event, namespace, key, space, head })
+        Ok(Self { rows, event, namespace, key, space, head, released })
     }
 
     fn take_latest_away(&mut self) -> Result<(), ViewError> {
@@ -178,6 +199,9 @@ impl<'e, 'r, 't> Keep<'e, 'r, 't> {
         let bytes = self.bytes(&version);
         take(&mut self.space.usage.versions, 1)?;
         take(&mut self.space.usage.versions_bytes, bytes)?;
+        if let Some(ValueRef::Blob(blob)) = version.entry().map(|entry| &entry.value) {
+            self.released.push(blob.digest);
+        }
         let row_key = row_key(self.space.id, self.key, number);
         self.rows.remove(&*row_key).map_err(storage)?;
         if version.expires_at_unix_ms() != 0 {

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use foreshore_domain::memory::{Tags, ValueRef};
+use foreshore_domain::memory::{JsonText, Tags, ValueRef};
 use icu_normalizer::ComposingNormalizerBorrowed;
 use unicode_segmentation::UnicodeSegmentation as _;
 
@@ -152,15 +152,19 @@ fn fold(word: &str) -> Cow<'_, str> {
 /// What is read of a value: its strings, names of members and numbers, a line each.
 pub(super) fn text_of(value: &ValueRef) -> String {
     match value {
-        ValueRef::Inline(json) => {
-            let mut text = String::new();
-            if let Ok(value) = serde_json::from_str(json.as_str()) {
-                add_text(&value, &mut text);
-            }
-            text
-        }
+        ValueRef::Inline(json) => text_of_json(json),
         ValueRef::Blob(blob) => blob.text.clone(),
     }
+}
+
+/// What search reads of JSON: of a value that is kept as a blob, whoever writes it gives the
+/// start of this.
+pub fn text_of_json(json: &JsonText) -> String {
+    let mut text = String::new();
+    if let Ok(value) = serde_json::from_str(json.as_str()) {
+        add_text(&value, &mut text);
+    }
+    text
 }
 
 /// The depth of a value is bounded where it is taken.

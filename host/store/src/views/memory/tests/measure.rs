@@ -101,8 +101,12 @@ impl Bench {
                 let (at_unix_ms, tenant, stream) = (seq * 1_000, "t", "memory/n");
                 let payload = json.as_bytes();
                 let started = Instant::now();
-                apply(&transaction, &EventRef { seq, at_unix_ms, tenant, stream, kind, payload })
-                    .expect("applies");
+                apply(
+                    &transaction,
+                    &EventRef { seq, at_unix_ms, tenant, stream, kind, payload },
+                    &mut Vec::new(),
+                )
+                .expect("applies");
                 slowest = slowest.max(started.elapsed());
             }
             transaction.commit().expect("commits");

@@ -227,7 +227,7 @@ fn rebuild(fixture: &Fixture, history: &[Recorded], group: usize) {
                 kind: recorded.kind,
                 payload: recorded.json.as_bytes(),
             };
-            apply(&transaction, &event).expect("applies");
+            apply(&transaction, &event, &mut Vec::new()).expect("applies");
         }
         transaction.commit().expect("commits");
     }

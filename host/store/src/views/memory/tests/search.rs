@@ -115,8 +115,12 @@ impl Churn {
             self.fixture.seq += 1;
             let (seq, tenant, stream, payload) =
                 (self.fixture.seq, "t", "memory/n", json.as_bytes());
-            apply(&transaction, &EventRef { seq, at_unix_ms, tenant, stream, kind, payload })
-                .expect("applies");
+            apply(
+                &transaction,
+                &EventRef { seq, at_unix_ms, tenant, stream, kind, payload },
+                &mut Vec::new(),
+            )
+            .expect("applies");
             self.history.push((at_unix_ms, kind, json));
         }
         transaction.commit().expect("commits");
@@ -185,7 +189,7 @@ proptest! {
             for (seq, (at_unix_ms, kind, json)) in events {
                 let (tenant, stream, payload) = ("t", "memory/n", json.as_bytes());
                 let (seq, at_unix_ms) = (*seq, *at_unix_ms);
-                apply(&transaction, &EventRef { seq, at_unix_ms, tenant, stream, kind, payload })
+                apply(&transaction, &EventRef { seq, at_unix_ms, tenant, stream, kind, payload }, &mut Vec::new())
                     .expect("applies");
             }
             transaction.commit().expect("commits");

@@ -35,7 +35,7 @@ fn what_was_committed_is_what_every_later_read_gives_with_the_cache_in_between()
             let payload = br#"{"namespace":"n","key":"k","origin":"person","value":{"inline":2}}"#;
             let (tenant, stream, kind) = ("t", "memory/n", kind::PUT);
             let event = EventRef { seq, at_unix_ms: 1, tenant, stream, kind, payload };
-            let receipt = apply(&transaction, &event).expect("applies");
+            let receipt = apply(&transaction, &event, &mut Vec::new()).expect("applies");
             cache.changed(receipt.touched.expect("a key"), seq);
             transaction.commit().expect("commits");
             committed.store(receipt.version, Ordering::SeqCst);
@@ -73,7 +73,7 @@ fn use_everything(fixture: &Fixture, query: &Embedding) {
         let (tenant, stream, payload) = ("t", "memory/n", json.as_bytes());
         let kind = kind::DELETED;
         let event = EventRef { seq: 9_999, at_unix_ms: 1, tenant, stream, kind, payload };
-        let _ = apply(&transaction, &event);
+        let _ = apply(&transaction, &event, &mut Vec::new());
     }
     transaction.abort().expect("aborts");
 }
