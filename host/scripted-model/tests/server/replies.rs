@@ -126,7 +126,7 @@ fn chunks_are_cut_as_the_script_says() {
     for (chunks, expected) in [
         ("chunks = { characters = 5 }, text = \"low tide\"", &["low t", "ide"][..]),
         ("chunks = { words = 2 }, text = \"low tide today\"", &["low tide ", "today"][..]),
-        ("chunk_list = [\"lo\", \"\", \"w {{last_user}}\"]", &["lo", "w tide"][..]),
+        ("chunk_list = [\"lo\", \"\", \"w {{first 3 last_user}}\"]", &["lo", "w tid"][..]),
     ] {
         let server = serve(&format!("[[rules]]\nanswer = {{ {chunks} }}"));
         let mut lines = post(&server, "/api/chat", &user("tide")).lines();
