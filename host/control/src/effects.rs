@@ -20,7 +20,8 @@ use std::sync::Arc;
 use foreshore_domain::call::{CallContext, Progress};
 use foreshore_domain::denial::{Denial, DenialCode};
 use foreshore_domain::effect::{
-    Effect, EffectError, EffectOutcome, FileChange, FileChangeKind, HttpRequest, HttpResponse,
+    AgentError, Effect, EffectError, EffectOutcome, FileChange, FileChangeKind, HttpRequest,
+    HttpResponse,
 };
 use foreshore_domain::grant::{Access, mount_grant};
 use foreshore_domain::id::CallId;
@@ -118,7 +119,14 @@ impl Effects for Door {
                 Effect::Remember(write) => {
                     self.remember(call, write).await.map(EffectOutcome::Remembered)
                 }
-                effect @ (Effect::Progress(_) | Effect::Log(_)) => {
+                // The runtime gives the world of agents to turns alone, and turns have no path
+                // to a guest yet.
+                Effect::Agent(effect) => Err(AgentError::Denied {
+                    code: "not_a_turn".to_owned(),
+                    subject: effect.kind().to_owned(),
+                }
+                .into()),
+                effect @ (Effect::Reply(_) | Effect::Progress(_) | Effect::Log(_)) => {
                     self.note(call, effect);
                     Ok(EffectOutcome::Done)
                 }
@@ -130,9 +138,11 @@ impl Effects for Door {
         match effect {
             Effect::Progress(progress) => note_progress(call, progress),
             Effect::Log(line) => note_log(call, &line),
+            Effect::Reply(_) => tracing::error!("a part of a reply came from no turn"),
             // Only what nobody waits for can be noted; the rest was not asked of `perform`, so
             // it is not done.
-            Effect::HttpRequest(_)
+            Effect::Agent(_)
+            | Effect::HttpRequest(_)
             | Effect::ChangeFile(_)
             | Effect::Recall(_)
             | Effect::Remember(_) => {

@@ -112,6 +112,7 @@ impl Invoker {
             hints: tool.definition.hints,
             grant: Arc::clone(&policy.grant),
             limits,
+            turn: None,
             observer: invocation.observer,
             meter: Meter::default(),
             denials: Denials::default(),

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::agent::TurnContext;
 use crate::component::{ComponentRef, ToolHints};
 use crate::denial::Denial;
 use crate::grant::Grant;
@@ -28,6 +29,8 @@ pub struct CallContext {
     pub grant: Arc<Grant>,
     /// What it may use.
     pub limits: Limits,
+    /// The turn, where it is an agent's.
+    pub turn: Option<Arc<TurnContext>>,
     /// Who watches, if anybody.
     pub observer: Option<Arc<dyn Observer>>,
     /// What the door has counted.
@@ -181,6 +184,9 @@ pub enum CallError {
     /// The host is going down and takes nothing new.
     #[error("the host is shutting down")]
     ShuttingDown,
+    /// The turn of an agent was stopped by the host.
+    #[error(transparent)]
+    Interrupted(#[from] Interruption),
     /// The caller went away; a read was stopped.
     #[error("the caller went away")]
     Cancelled,
@@ -196,6 +202,68 @@ pub enum CallError {
         /// What failed; for the operator's log.
         message: String,
     },
+}
+
+/// Why the host stops an agent in the middle of a turn.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Interruption {
+    /// It waits for a person or a time; it runs again on its record when the wait is over.
+    #[error("the turn waits")]
+    Waiting,
+    /// Somebody ended it.
+    #[error("the turn was cancelled")]
+    Cancelled,
+    /// It asked for something else than its record says it asked for.
+    #[error("the turn left its record at effect {number}: {found} where the record has {recorded}")]
+    Diverged {
+        /// Which effect, from 0.
+        number: u64,
+        /// The kind and digest of what is on record.
+        recorded: String,
+        /// The kind and digest of what it asked for now.
+        found: String,
+    },
+    /// A budget of the turn is used up, and it went on.
+    #[error("the turn used all of its {budget}: {limit}")]
+    OverBudget {
+        /// Which.
+        budget: &'static str,
+        /// How much there was.
+        limit: u64,
+    },
+    /// What it did could not be recorded; it goes on from its record when the store is back.
+    #[error("the turn cannot go on, because it cannot be recorded: {message}")]
+    NotRecorded {
+        /// What the store said.
+        message: String,
+    },
+    /// The host is going down; the turn goes on when it is back.
+    #[error("the host is shutting down; the turn goes on when it is back")]
+    ShuttingDown,
+}
+
+impl Interruption {
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Waiting => "turn_waiting",
+            Self::Cancelled => "turn_cancelled",
+            Self::Diverged { .. } => "turn_diverged",
+            Self::OverBudget { .. } => "budget_exhausted",
+            Self::NotRecorded { .. } => "store_read_only",
+            Self::ShuttingDown => "shutting_down",
+        }
+    }
+
+    /// Who has to do something about it.
+    pub fn blame(&self) -> Blame {
+        match self {
+            Self::Waiting | Self::Cancelled => Blame::Caller,
+            Self::Diverged { .. } | Self::OverBudget { .. } => Blame::Guest,
+            Self::NotRecorded { .. } | Self::ShuttingDown => Blame::Host,
+        }
+    }
 }
 
 /// The limits that end a call when they fire.
@@ -296,6 +364,7 @@ impl CallError {
             Self::Refused { .. } => "refused",
             Self::Overloaded { .. } => "overloaded",
             Self::ShuttingDown => "shutting_down",
+            Self::Interrupted(interruption) => interruption.code(),
             Self::Cancelled => "cancelled",
             Self::StoreReadOnly { .. } => "store_read_only",
             Self::Host { .. } => "host_error",
@@ -311,6 +380,7 @@ impl CallError {
             | Self::Cancelled => Blame::Caller,
             Self::Denied(_) => Blame::Operator,
             Self::Limit { .. } | Self::Trap { .. } => Blame::Guest,
+            Self::Interrupted(interruption) => interruption.blame(),
             Self::Overloaded { .. }
             | Self::ShuttingDown
             | Self::StoreReadOnly { .. }

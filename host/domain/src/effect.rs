@@ -3,15 +3,20 @@
 //! `Effect` is closed. A new capability is a new variant here, a WIT interface, a file in
 //! `runtime/src/capability/`, and a granted and a denied case under `tests/cases/`.
 
+mod agent;
 mod memory;
 
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 
-use crate::call::Progress;
+use crate::call::{Interruption, Progress};
 use crate::denial::Denial;
 use crate::grant::Mount;
 use crate::outcome::LogLine;
+pub use agent::{
+    AgentEffect, AgentError, AgentOutcome, AgentTool, Answer, Attenuation, BudgetKind, Delegation,
+    OtherAgent, Remaining, ReplyPart, ToolRequest, VariableEntry,
+};
 pub use memory::{
     MemoryEntry, MemoryHit, MemoryRead, MemoryReadKind, MemoryRecord, MemoryRefusal, MemoryWrite,
     MemoryWriteKind, Recalled, Remembered, SearchMethod, Space,
@@ -28,6 +33,11 @@ pub enum Effect {
     Recall(MemoryRead),
     /// Change memory.
     Remember(MemoryWrite),
+    /// Something that only an agent may ask: numbered, recorded, and taken from the record
+    /// where the turn runs again.
+    Agent(Box<AgentEffect>),
+    /// Tell the person more of the reply. Nobody waits for it.
+    Reply(ReplyPart),
     /// Tell whoever watches how far the call has come.
     Progress(Progress),
     /// Keep a line for the author and the operator.
@@ -35,7 +45,8 @@ pub enum Effect {
 }
 
 impl Effect {
-    /// The kinds of effect, for tests that hold each to a granted and a denied case.
+    /// The kinds of a tool's effects, for tests that hold each to a granted and a denied case;
+    /// those of an agent are [`AgentEffect::KINDS`].
     pub const KINDS: &[&str] =
         &["http-request", "change-file", "recall", "remember", "progress", "log"];
 
@@ -46,6 +57,8 @@ impl Effect {
             Self::ChangeFile(_) => "change-file",
             Self::Recall(_) => "recall",
             Self::Remember(_) => "remember",
+            Self::Agent(effect) => effect.kind(),
+            Self::Reply(_) => "reply",
             Self::Progress(_) => "progress",
             Self::Log(_) => "log",
         }
@@ -169,6 +182,8 @@ pub enum EffectOutcome {
     Recalled(Recalled),
     /// What was changed in memory, which is on disk.
     Remembered(Remembered),
+    /// What an agent asked for.
+    Agent(Box<AgentOutcome>),
     /// Let through, or done.
     Done,
 }
@@ -226,6 +241,12 @@ pub enum EffectError {
     /// Memory did not do it, for a reason other than policy.
     #[error(transparent)]
     Memory(#[from] MemoryRefusal),
+    /// An agent did not get what it asked for, and is told so.
+    #[error(transparent)]
+    Agent(#[from] AgentError),
+    /// The guest is stopped here: it is told nothing more.
+    #[error(transparent)]
+    Interrupted(#[from] Interruption),
     /// It could not be recorded, so it was not done.
     #[error("not done, because it could not be recorded: {0}")]
     NotRecorded(String),

@@ -132,6 +132,10 @@ pub enum Stream {
     Conversation(String),
     /// One watched directory.
     Root(String),
+    /// One turn of an agent: what it did.
+    Turn(crate::id::TurnId),
+    /// One question to a person.
+    Question(crate::id::QuestionId),
     /// The host itself.
     Host,
 }
@@ -142,14 +146,19 @@ impl Stream {
     pub fn is_guarded(&self) -> bool {
         match self {
             Self::Call(_) | Self::Host => false,
-            Self::Component(_) | Self::Memory(_) | Self::Conversation(_) | Self::Root(_) => true,
+            Self::Component(_)
+            | Self::Memory(_)
+            | Self::Conversation(_)
+            | Self::Root(_)
+            | Self::Turn(_)
+            | Self::Question(_) => true,
         }
     }
 
     /// [`Self::is_guarded`] of a stream as it is written in the journal.
     pub fn is_guarded_text(stream: &str) -> bool {
         stream.split_once('/').is_some_and(|(kind, _)| {
-            matches!(kind, "component" | "memory" | "conversation" | "root")
+            matches!(kind, "component" | "memory" | "conversation" | "root" | "turn" | "question")
         })
     }
 
@@ -160,7 +169,7 @@ impl Stream {
             | Self::Memory(name)
             | Self::Conversation(name)
             | Self::Root(name) => name.len(),
-            Self::Call(_) | Self::Host => 0,
+            Self::Call(_) | Self::Turn(_) | Self::Question(_) | Self::Host => 0,
         }
     }
 }
@@ -173,6 +182,8 @@ impl fmt::Display for Stream {
             Self::Memory(namespace) => write!(f, "memory/{namespace}"),
             Self::Conversation(id) => write!(f, "conversation/{id}"),
             Self::Root(name) => write!(f, "root/{name}"),
+            Self::Turn(id) => write!(f, "turn/{id}"),
+            Self::Question(id) => write!(f, "question/{id}"),
             Self::Host => f.write_str("host"),
         }
     }
@@ -214,6 +225,40 @@ pub enum EventKind {
     MemoryExpired,
     /// A variable of a conversation has a new version.
     VariableSet,
+    /// A conversation was begun, anew or from a turn of another.
+    ConversationCreated,
+    /// A conversation was renamed, archived or taken back.
+    ConversationChanged,
+    /// A conversation was deleted.
+    ConversationDeleted,
+    /// A conversation has a new rolling summary.
+    ConversationSummarized,
+    /// A message was taken for an agent.
+    TurnQueued,
+    /// A turn runs for the first time.
+    TurnStarted,
+    /// A turn runs again on its record.
+    TurnResumed,
+    /// A turn waits for a person or a time, and takes no memory.
+    TurnWaiting,
+    /// A turn is about to do something that changes something.
+    TurnIntended,
+    /// A turn asked for something, and was given this.
+    TurnEffect,
+    /// One of several tools that a turn called has ended.
+    TurnToolResult,
+    /// A turn is in another phase.
+    TurnPhase,
+    /// An agent put an event on the record.
+    TurnNote,
+    /// A turn ended, well or not.
+    TurnEnded,
+    /// A person is asked.
+    QuestionAsked,
+    /// A person answered, or nobody did in time.
+    QuestionAnswered,
+    /// Tokens and money were spent.
+    BudgetSpent,
     /// A file of a watched directory was taken as it is.
     FileBaselined,
     /// A file of a watched directory changed.
@@ -259,6 +304,23 @@ impl EventKind {
         Self::MemoryUnrelated,
         Self::MemoryExpired,
         Self::VariableSet,
+        Self::ConversationCreated,
+        Self::ConversationChanged,
+        Self::ConversationDeleted,
+        Self::ConversationSummarized,
+        Self::TurnQueued,
+        Self::TurnStarted,
+        Self::TurnResumed,
+        Self::TurnWaiting,
+        Self::TurnIntended,
+        Self::TurnEffect,
+        Self::TurnToolResult,
+        Self::TurnPhase,
+        Self::TurnNote,
+        Self::TurnEnded,
+        Self::QuestionAsked,
+        Self::QuestionAnswered,
+        Self::BudgetSpent,
         Self::FileBaselined,
         Self::FileChanged,
         Self::FileApproved,
@@ -292,6 +354,23 @@ impl EventKind {
             Self::MemoryUnrelated => "memory.unrelated",
             Self::MemoryExpired => "memory.expired",
             Self::VariableSet => "variable.set",
+            Self::ConversationCreated => "conversation.created",
+            Self::ConversationChanged => "conversation.changed",
+            Self::ConversationDeleted => "conversation.deleted",
+            Self::ConversationSummarized => "conversation.summarized",
+            Self::TurnQueued => "turn.queued",
+            Self::TurnStarted => "turn.started",
+            Self::TurnResumed => "turn.resumed",
+            Self::TurnWaiting => "turn.waiting",
+            Self::TurnIntended => "turn.intended",
+            Self::TurnEffect => "turn.effect",
+            Self::TurnToolResult => "turn.tool_result",
+            Self::TurnPhase => "turn.phase",
+            Self::TurnNote => "turn.note",
+            Self::TurnEnded => "turn.ended",
+            Self::QuestionAsked => "question.asked",
+            Self::QuestionAnswered => "question.answered",
+            Self::BudgetSpent => "budget.spent",
             Self::FileBaselined => "file.baselined",
             Self::FileChanged => "file.changed",
             Self::FileApproved => "file.approved",
@@ -331,6 +410,8 @@ mod tests {
             Stream::Memory("notes".to_owned()),
             Stream::Conversation("c1".to_owned()),
             Stream::Root("home".to_owned()),
+            Stream::Turn(crate::id::TurnId::new(1)),
+            Stream::Question(crate::id::QuestionId::new(1)),
             Stream::Host,
         ];
         for stream in streams {

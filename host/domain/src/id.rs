@@ -4,38 +4,69 @@ use std::fmt;
 
 use sha2::{Digest as _, Sha256};
 
-/// Names one call of a tool: `call_` and a UUIDv7 in 32 hex digits, so ids sort by time.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct CallId(uuid::Uuid);
+macro_rules! ids {
+    ($($(#[doc = $doc:literal])+ $name:ident: $prefix:literal;)+) => {$(
+        $(#[doc = $doc])+
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(uuid::Uuid);
 
-impl CallId {
-    /// A new id. `now_unix_ms` is passed in: the domain has no clock.
-    pub fn new(now_unix_ms: u64) -> Self {
-        let seconds = now_unix_ms / 1_000;
-        let nanos = u32::try_from(now_unix_ms % 1_000).unwrap_or_default() * 1_000_000;
-        let at = uuid::Timestamp::from_unix(uuid::NoContext, seconds, nanos);
-        Self(uuid::Uuid::new_v7(at))
-    }
+        impl $name {
+            /// A new id. `now_unix_ms` is passed in: the domain has no clock.
+            pub fn new(now_unix_ms: u64) -> Self {
+                Self(new_v7(now_unix_ms))
+            }
 
-    /// Reads the form that [`fmt::Display`] writes.
-    pub fn parse(text: &str) -> Option<Self> {
-        let hex = text.strip_prefix("call_")?;
-        uuid::Uuid::try_parse(hex).ok().map(Self)
-    }
+            /// Reads the form that [`fmt::Display`] writes.
+            pub fn parse(text: &str) -> Option<Self> {
+                let hex = text.strip_prefix($prefix)?;
+                uuid::Uuid::try_parse(hex).ok().map(Self)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let mut buffer = uuid::Uuid::encode_buffer();
+                f.write_str($prefix)?;
+                f.write_str(self.0.simple().encode_lower(&mut buffer))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                Self::parse(&text).ok_or_else(|| {
+                    serde::de::Error::custom(concat!("no id of the form ", $prefix, "<32 hex digits>"))
+                })
+            }
+        }
+    )+};
 }
 
-impl fmt::Display for CallId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut buffer = uuid::Uuid::encode_buffer();
-        f.write_str("call_")?;
-        f.write_str(self.0.simple().encode_lower(&mut buffer))
-    }
+ids! {
+    /// Names one call of a tool: `call_` and a UUIDv7 in 32 hex digits, so ids sort by time.
+    CallId: "call_";
+    /// Names one turn of an agent: `turn_` and a UUIDv7 in 32 hex digits.
+    TurnId: "turn_";
+    /// Names one question to a person: `ask_` and a UUIDv7 in 32 hex digits.
+    QuestionId: "ask_";
 }
 
-impl fmt::Debug for CallId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
+fn new_v7(now_unix_ms: u64) -> uuid::Uuid {
+    let seconds = now_unix_ms / 1_000;
+    let nanos = u32::try_from(now_unix_ms % 1_000).unwrap_or_default() * 1_000_000;
+    uuid::Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, seconds, nanos))
 }
 
 /// SHA-256 of a component's bytes, as OCI registries write it: `sha256:<64 hex digits>`.

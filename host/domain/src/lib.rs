@@ -6,15 +6,19 @@
 #![warn(missing_docs)]
 
 pub mod address;
+pub mod agent;
+mod base64_text;
 pub mod blob;
 pub mod call;
 pub mod component;
+pub mod conversation;
 pub mod denial;
 pub mod effect;
 pub mod event;
 pub mod grant;
 pub mod http_rule;
 pub mod id;
+pub mod inference;
 pub mod integrity;
 pub mod limits;
 pub mod memory;

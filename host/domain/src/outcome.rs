@@ -1,5 +1,7 @@
 //! What comes back from a call.
 
+use serde::{Deserialize, Serialize};
+
 use crate::call::CallError;
 use crate::component::ComponentRef;
 use crate::denial::Denial;
@@ -38,7 +40,7 @@ pub struct CallFailure {
 }
 
 /// What a tool gives back.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ToolResult {
     /// The tool ran and failed.
     pub is_error: bool,
@@ -49,7 +51,7 @@ pub struct ToolResult {
 }
 
 /// One part of a result.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Content {
     /// The substance.
     pub body: ContentBody,
@@ -65,7 +67,7 @@ impl Content {
 }
 
 /// The substance of a part.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum ContentBody {
     /// Text.
     Text(String),
@@ -80,16 +82,17 @@ pub enum ContentBody {
 }
 
 /// Bytes with their media type.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Media {
     /// The bytes.
+    #[serde(with = "crate::base64_text")]
     pub data: Vec<u8>,
     /// RFC 6838.
     pub mime_type: String,
 }
 
 /// A thing with a URI.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Resource {
     /// Where it is.
     pub uri: String,
@@ -104,18 +107,18 @@ pub struct Resource {
 }
 
 /// What a resource holds.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum ResourceBody {
     /// Nothing but the link.
     Link,
     /// Text.
     Text(String),
     /// Bytes.
-    Blob(Vec<u8>),
+    Blob(#[serde(with = "crate::base64_text")] Vec<u8>),
 }
 
 /// Hints on a part of a result, as in MCP.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ContentAnnotations {
     /// For people.
     pub user: bool,

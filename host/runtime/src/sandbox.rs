@@ -217,6 +217,7 @@ impl Linked {
             hints: ToolHints::default(),
             grant: Arc::default(),
             limits: Limits::default(),
+            turn: None,
             observer: None,
             meter: Meter::default(),
             denials: Denials::default(),

@@ -166,6 +166,7 @@ fn context(grant: &Arc<Grant>, limits: &[(&str, u64)]) -> Arc<CallContext> {
         hints: ToolHints::default(),
         grant: Arc::clone(grant),
         limits: Limits::default().with(&patch).expect("valid limits"),
+        turn: None,
         observer: None,
         meter: Meter::default(),
         denials: Denials::default(),

@@ -26,10 +26,14 @@ pub struct Shipped {
 /// What stands behind `foreshore bench`: carried, and never served unless it is added by hand.
 const BENCHMARK_GUESTS: &[&str] = &["bench", "bench-http"];
 
+/// Carried, and not served yet: no host links what agents import.
+const AGENTS: &[&str] = &["assistant", "panel", "planner"];
+
 /// The components in the binary, in the order of their names.
 pub fn components() -> &'static [Shipped] {
     static COMPONENTS: LazyLock<Vec<Shipped>> = LazyLock::new(|| {
-        embedded().filter(|shipped| !BENCHMARK_GUESTS.contains(&shipped.name)).collect()
+        let held_back = |name| BENCHMARK_GUESTS.contains(&name) || AGENTS.contains(&name);
+        embedded().filter(|shipped| !held_back(shipped.name)).collect()
     });
     &COMPONENTS
 }

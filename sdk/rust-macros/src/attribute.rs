@@ -1,4 +1,4 @@
-//! What stands in the parentheses of `#[tool(..)]`.
+//! What stands in the parentheses of `#[tool(..)]` and `#[agent(..)]`.
 
 use proc_macro2::TokenStream;
 use syn::parse::Parser;
@@ -44,6 +44,26 @@ impl Attribute {
             }
             if attribute.hints.contradict() {
                 return Err(meta.error("a tool that is read_only is not destructive"));
+            }
+            Ok(())
+        });
+        parser.parse2(tokens)?;
+        Ok(attribute)
+    }
+
+    /// An agent has no flags: what it does, it does by tools.
+    pub(crate) fn parse_agent(tokens: TokenStream) -> Result<Self> {
+        let mut attribute = Self::default();
+        let parser = syn::meta::parser(|meta| {
+            let key = meta.path.get_ident().map(ToString::to_string).unwrap_or_default();
+            match key.as_str() {
+                "name" => attribute.name = Some(checked_name(meta.value()?.parse()?)?),
+                "title" => attribute.title = Some(meta.value()?.parse()?),
+                _ => {
+                    return Err(meta.error(
+                        "unknown word in #[agent]: it takes name = \"..\" and title = \"..\"",
+                    ));
+                }
             }
             Ok(())
         });

@@ -13,10 +13,10 @@ use crate::text;
 pub(crate) fn tool(attribute: TokenStream, function: TokenStream) -> Result<TokenStream> {
     let attribute = Attribute::parse(attribute)?;
     let mut function: ItemFn = syn::parse2(function)?;
-    check_signature(&function.sig)?;
+    check_signature(&function.sig, Of::Tool)?;
     let arguments = Arguments::take(&mut function.sig)?;
     let returned = Returned::read(&function.sig.output)?;
-    let texts = Texts::read(&attribute, &function)?;
+    let texts = Texts::read(&attribute, &function, Of::Tool)?;
 
     let ident = &function.sig.ident;
     let visibility = &function.vis;
@@ -73,32 +73,53 @@ pub(crate) fn tool(attribute: TokenStream, function: TokenStream) -> Result<Toke
     })
 }
 
-/// What a tool says of itself.
-struct Texts {
-    name: LitStr,
-    title: LitStr,
-    description: String,
+/// What a function is made to be.
+#[derive(Clone, Copy)]
+pub(crate) enum Of {
+    Tool,
+    Agent,
+}
+
+impl Of {
+    /// The word with its article, and the word.
+    fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Tool => ("a tool", "tool"),
+            Self::Agent => ("an agent", "agent"),
+        }
+    }
+}
+
+/// What a tool or an agent says of itself.
+pub(crate) struct Texts {
+    pub(crate) name: LitStr,
+    pub(crate) title: LitStr,
+    pub(crate) description: String,
 }
 
 impl Texts {
-    fn read(attribute: &Attribute, function: &ItemFn) -> Result<Self> {
+    pub(crate) fn read(attribute: &Attribute, function: &ItemFn, of: Of) -> Result<Self> {
+        let (a_tool, tool) = of.words();
         let ident = &function.sig.ident;
         let name = match &attribute.name {
             Some(name) => name.clone(),
             None => {
                 let name = ident.unraw().to_string();
                 check_name(&name).map_err(|text| {
-                    Error::new(ident.span(), format!("{text}; or give one: #[tool(name = \"..\")]"))
+                    Error::new(
+                        ident.span(),
+                        format!("{text}; or give one: #[{tool}(name = \"..\")]"),
+                    )
                 })?;
                 LitStr::new(&name, ident.span())
             }
         };
         let description = text::doc_comment(&function.attrs).ok_or_else(|| {
-            Error::new(
-                ident.span(),
-                "a tool is chosen by its description: write a doc comment that says what it \
-                 does, when to use it and what it returns",
-            )
+            let message = format!(
+                "{a_tool} is chosen by its description: write a doc comment that says what it \
+                 does, when to use it and what it returns"
+            );
+            Error::new(ident.span(), message)
         })?;
         if description.len() > text::DESCRIPTION_MAX_BYTES {
             let message = format!(
@@ -117,13 +138,13 @@ impl Texts {
 }
 
 /// What a function returns, with a `Result` around it known by its name.
-struct Returned {
+pub(crate) struct Returned {
     value: Type,
     fallible: bool,
 }
 
 impl Returned {
-    fn read(output: &ReturnType) -> Result<Self> {
+    pub(crate) fn read(output: &ReturnType) -> Result<Self> {
         let kind = match output {
             ReturnType::Default => return Ok(Self { value: parse_quote!(()), fallible: false }),
             ReturnType::Type(_, kind) => &**kind,
@@ -150,7 +171,16 @@ impl Returned {
     fn run(&self, call: &TokenStream) -> TokenStream {
         let value = &self.value;
         let result = format_ident!("value");
-        let unwrapped = if self.fallible {
+        let unwrapped = self.unwrapped(call);
+        quote_spanned! {value.span()=>
+            let #result: #value = #unwrapped;
+            ::foreshore_sdk::internal::returns::Returned::<#value>::new().outcome(#result)
+        }
+    }
+
+    /// The call, which returns early with its error if it can fail.
+    pub(crate) fn unwrapped(&self, call: &TokenStream) -> TokenStream {
+        if self.fallible {
             quote! {
                 match #call {
                     ::core::result::Result::Ok(value) => value,
@@ -161,29 +191,26 @@ impl Returned {
             }
         } else {
             call.clone()
-        };
-        quote_spanned! {value.span()=>
-            let #result: #value = #unwrapped;
-            ::foreshore_sdk::internal::returns::Returned::<#value>::new().outcome(#result)
         }
     }
 }
 
-fn check_signature(signature: &Signature) -> Result<()> {
+pub(crate) fn check_signature(signature: &Signature, of: Of) -> Result<()> {
+    let (a_tool, _) = of.words();
     if let Some(asyncness) = &signature.asyncness {
-        return Err(Error::new_spanned(
-            asyncness,
-            "a tool is an ordinary function: a wait inside it blocks nobody but its own call",
-        ));
+        let message = format!(
+            "{a_tool} is an ordinary function: a wait inside it blocks nobody but its own call"
+        );
+        return Err(Error::new_spanned(asyncness, message));
     }
     if !signature.generics.params.is_empty() {
-        return Err(Error::new_spanned(
-            &signature.generics,
-            "the schema comes from the types, so a tool has no generic parameters",
-        ));
+        let message =
+            format!("the schema comes from the types, so {a_tool} has no generic parameters");
+        return Err(Error::new_spanned(&signature.generics, message));
     }
     if signature.abi.is_some() || signature.variadic.is_some() {
-        return Err(Error::new_spanned(signature, "a tool is an ordinary Rust function"));
+        let message = format!("{a_tool} is an ordinary Rust function");
+        return Err(Error::new_spanned(signature, message));
     }
     Ok(())
 }

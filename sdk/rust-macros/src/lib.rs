@@ -1,8 +1,9 @@
-//! The `#[tool]` attribute of `foreshore-sdk`; documented there.
+//! The `#[tool]` and `#[agent]` attributes of `foreshore-sdk`; documented there.
 //!
 //! What it does not do: it never looks at types, for a macro cannot. Where a type decides (what a
 //! return value becomes, whether an argument has a schema) it writes code that asks the compiler.
 
+mod agent;
 mod arguments;
 mod attribute;
 mod expand;
@@ -30,6 +31,24 @@ use proc_macro::TokenStream;
 #[proc_macro_attribute]
 pub fn tool(attribute: TokenStream, function: TokenStream) -> TokenStream {
     expand::tool(attribute.into(), function.into())
+        .unwrap_or_else(syn::Error::into_compile_error)
+        .into()
+}
+
+/// Makes a function an agent.
+///
+/// - The doc comment is the description, for whoever chooses between agents; its first sentence is
+///   the title.
+/// - Arguments: a `Turn`, and if the agent takes parameters a struct of them that derives
+///   `Deserialize` and `JsonSchema`.
+/// - Returns `Reply`, or what converts into one (`String`), or a `Result` of one of these with an
+///   error that converts into `foreshore_sdk::Error`.
+///
+/// `#[agent(name = "other-name", title = "Other title")]`: the name is the function's where it is
+/// not given.
+#[proc_macro_attribute]
+pub fn agent(attribute: TokenStream, function: TokenStream) -> TokenStream {
+    agent::agent(attribute.into(), function.into())
         .unwrap_or_else(syn::Error::into_compile_error)
         .into()
 }

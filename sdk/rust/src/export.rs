@@ -13,21 +13,11 @@ use crate::Error;
 #[macro_export]
 macro_rules! export {
     ($($tool:path),+ $(,)?) => {
+        $crate::identify_component!();
+
         const _: () = {
             const NAMES: &[&str] = &[$(<$tool as $crate::Tool>::NAME),+];
             const _: () = $crate::internal::distinct(env!("CARGO_PKG_NAME"), NAMES);
-
-            const IDENTITY: &str = concat!(
-                "{\"name\":\"", env!("CARGO_PKG_NAME"),
-                "\",\"version\":\"", env!("CARGO_PKG_VERSION"), "\"}",
-            );
-
-            // `used`: no code refers to it, and link-time optimisation would drop it.
-            #[cfg(target_family = "wasm")]
-            #[used]
-            #[unsafe(link_section = "foreshore:component")]
-            static IDENTITY_SECTION: [u8; IDENTITY.len()] =
-                *IDENTITY.as_bytes().first_chunk().expect("of its own length");
 
             struct Component;
 
@@ -57,6 +47,30 @@ macro_rules! export {
 
             #[cfg(target_family = "wasm")]
             $crate::bindings::export_component!(Component with_types_in $crate::bindings);
+        };
+    };
+}
+
+/// Writes the section `foreshore:component` with the name and version of the author's package.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! identify_component {
+    () => {
+        #[cfg(target_family = "wasm")]
+        const _: () = {
+            const IDENTITY: &str = concat!(
+                "{\"name\":\"",
+                env!("CARGO_PKG_NAME"),
+                "\",\"version\":\"",
+                env!("CARGO_PKG_VERSION"),
+                "\"}",
+            );
+
+            // `used`: no code refers to it, and link-time optimisation would drop it.
+            #[used]
+            #[unsafe(link_section = "foreshore:component")]
+            static IDENTITY_SECTION: [u8; IDENTITY.len()] =
+                *IDENTITY.as_bytes().first_chunk().expect("of its own length");
         };
     };
 }

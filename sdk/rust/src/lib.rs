@@ -37,6 +37,8 @@
 #[allow(unused_extern_crates, reason = "used by what the macros write")]
 extern crate self as foreshore_sdk;
 
+#[cfg(feature = "agent")]
+pub mod agent;
 #[doc(hidden)]
 pub mod bindings;
 mod content;
@@ -60,6 +62,8 @@ pub use bindings::foreshore::types::types::{
     Audience, Budget, Content, ContentAnnotations, ContentBody, Media, Resource, ResourceBody,
 };
 pub use error::Error;
+#[cfg(feature = "agent")]
+pub use foreshore_sdk_macros::agent;
 pub use foreshore_sdk_macros::tool;
 pub use tool::Tool;
 
@@ -71,6 +75,8 @@ pub use serde_json;
 /// What the code that `#[tool]` and [`export!`] write needs; no part of the API.
 #[doc(hidden)]
 pub mod internal {
+    #[cfg(feature = "agent")]
+    pub use crate::agent::definition as agent_definition;
     pub use crate::export::{call_unknown, distinct, report_panics};
     pub use crate::returns;
     pub use crate::schema::{input_schema, output_schema};
@@ -78,6 +84,6 @@ pub mod internal {
 }
 
 /// The README's example, which `cargo test` compiles.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "agent"))]
 #[doc = include_str!("../README.md")]
 pub struct Readme;

@@ -25,7 +25,8 @@
 //! # }
 //! ```
 
-mod bindings;
+#[doc(hidden)]
+pub mod bindings;
 
 use std::time::Duration;
 
@@ -34,7 +35,24 @@ use serde::de::DeserializeOwned;
 
 use self::bindings::foreshore::memory::memory as wit;
 use crate::Error;
-use crate::bindings::foreshore::types::types::Error as HostError;
+
+/// The contract's own types, for whoever stands in for the host in a test.
+#[cfg(feature = "agent")]
+pub use self::bindings::foreshore::memory::memory as wire;
+
+/// Asks the host: with agents about, through their seam, so that tests can stand in for it.
+macro_rules! host {
+    ($seam:ident, $function:ident($($argument:expr),*)) => {{
+        #[cfg(feature = "agent")]
+        {
+            crate::agent::ask(|host| host.$seam($($argument),*))
+        }
+        #[cfg(not(feature = "agent"))]
+        {
+            host(|| wit::$function($($argument),*))
+        }
+    }};
+}
 
 /// A namespace of memory, by its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -152,7 +170,7 @@ impl Namespace {
     /// # Errors
     /// See [`Namespace`], and [`Error::Failed`] for a value that is no `T`.
     pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<Entry<T>>, Error> {
-        host(|| wit::get(&self.name, key))?.map(entry).transpose()
+        host!(memory_get, get(&self.name, key))?.map(entry).transpose()
     }
 
     /// Writes a record; its version, which is on disk.
@@ -169,7 +187,7 @@ impl Namespace {
             ttl_s: put.ttl.map(|ttl| ttl.as_secs()),
             expected_version: put.expected_version,
         };
-        host(|| wit::put(&self.name, &write))
+        host!(memory_put, put(&self.name, &write))
     }
 
     /// Deletes a record; whether there was one. Its versions stay.
@@ -177,7 +195,7 @@ impl Namespace {
     /// # Errors
     /// See [`Namespace`].
     pub fn delete(&self, key: &str) -> Result<bool, Error> {
-        host(|| wit::delete(&self.name, key))
+        host!(memory_delete, delete(&self.name, key))
     }
 
     /// Keys that begin with `prefix`, in order, after the key `after`: at most `limit`, and at
@@ -191,7 +209,7 @@ impl Namespace {
         after: Option<&str>,
         limit: u32,
     ) -> Result<Vec<String>, Error> {
-        host(|| wit::list(&self.name, prefix, after, limit))
+        host!(memory_list, list(&self.name, prefix, after, limit))
     }
 
     /// The versions of a record, newest first: at most `limit`, and at most 100.
@@ -203,7 +221,7 @@ impl Namespace {
         key: &str,
         limit: u32,
     ) -> Result<Vec<Entry<T>>, Error> {
-        host(|| wit::versions(&self.name, key, limit))?.into_iter().map(entry).collect()
+        host!(memory_versions, versions(&self.name, key, limit))?.into_iter().map(entry).collect()
     }
 
     /// The records that match best.
@@ -218,7 +236,7 @@ impl Namespace {
             since: query.since_unix_ms,
             limit: query.limit,
         };
-        let (hits, method) = host(|| wit::search(&self.name, &wanted))?;
+        let (hits, method) = host!(memory_search, search(&self.name, &wanted))?;
         let hits =
             hits.into_iter().map(|hit| Ok(Hit { entry: entry(hit.entry)?, score: hit.score }));
         Ok(Found {
@@ -240,7 +258,7 @@ impl Namespace {
             predicate: relation.predicate.clone(),
             object: relation.object.clone(),
         };
-        host(|| wit::relate(&self.name, &relation))
+        host!(memory_relate, relate(&self.name, &relation))
     }
 
     /// The relations of a key in either direction: at most `limit`, and at most 1,000.
@@ -248,7 +266,7 @@ impl Namespace {
     /// # Errors
     /// See [`Namespace`].
     pub fn neighbours(&self, key: &str, limit: u32) -> Result<Vec<Relation>, Error> {
-        Ok(relations(host(|| wit::neighbours(&self.name, key, limit))?))
+        Ok(relations(host!(memory_neighbours, neighbours(&self.name, key, limit))?))
     }
 
     /// The shortest paths between two keys: at most 10, each at most 4 relations long.
@@ -256,9 +274,28 @@ impl Namespace {
     /// # Errors
     /// See [`Namespace`].
     pub fn paths(&self, from_key: &str, to_key: &str) -> Result<Vec<Vec<Relation>>, Error> {
-        let paths = host(|| wit::paths(&self.name, from_key, to_key))?;
+        let paths = host!(memory_paths, paths(&self.name, from_key, to_key))?;
         Ok(paths.into_iter().map(relations).collect())
     }
+}
+
+/// A namespace that was granted, or several.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Granted {
+    /// A name; or the beginning of names, followed by `*`.
+    pub pattern: String,
+    /// Whether it may be written to.
+    pub writable: bool,
+}
+
+/// What the operator granted; empty for nothing.
+pub fn namespaces() -> Vec<Granted> {
+    #[cfg(feature = "agent")]
+    let granted = crate::agent::ask(|host| host.memory_namespaces());
+    #[cfg(not(feature = "agent"))]
+    let granted = if cfg!(target_family = "wasm") { wit::namespaces() } else { Vec::new() };
+    let read = |one: wit::Granted| Granted { pattern: one.pattern, writable: one.writable };
+    granted.into_iter().map(read).collect()
 }
 
 /// Whether a [`Namespace::put`] failed because another version stands there than expected.
@@ -267,7 +304,10 @@ pub fn is_conflict(error: &Error) -> bool {
 }
 
 /// Asks the host, if there is one.
-fn host<T>(ask: impl FnOnce() -> Result<T, HostError>) -> Result<T, Error> {
+#[cfg(not(feature = "agent"))]
+fn host<T>(
+    ask: impl FnOnce() -> Result<T, crate::bindings::foreshore::types::types::Error>,
+) -> Result<T, Error> {
     if cfg!(target_family = "wasm") {
         ask().map_err(Error::from)
     } else {

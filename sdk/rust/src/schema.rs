@@ -39,6 +39,12 @@ pub fn output_schema<T: JsonSchema>() -> String {
     text(settings().for_serialize().into_generator().into_root_schema_for::<T>())
 }
 
+/// The schema of a value that a model or a person is asked for.
+#[cfg(feature = "agent")]
+pub(crate) fn format_schema<T: JsonSchema>() -> String {
+    text(settings().for_deserialize().into_generator().into_root_schema_for::<T>())
+}
+
 /// Whether all values of the schema are objects.
 fn are_objects(schema: &Map<String, Value>) -> bool {
     let all = |shapes: &Value| {

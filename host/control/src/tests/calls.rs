@@ -284,6 +284,7 @@ async fn measure() {
             hints: tool.definition.hints,
             grant: std::sync::Arc::clone(&component.policy().grant),
             limits: component.policy().limits,
+            turn: None,
             observer: None,
             meter: Default::default(),
             denials: Default::default(),

@@ -81,6 +81,7 @@ fn context(grant: Grant, observer: Option<Arc<dyn Observer>>) -> Arc<CallContext
         hints: ToolHints::default(),
         grant: Arc::new(grant),
         limits: Limits::default(),
+        turn: None,
         observer,
         meter: Meter::default(),
         denials: Denials::default(),

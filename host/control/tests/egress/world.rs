@@ -122,6 +122,7 @@ impl WorldBuilder {
             hints: ToolHints::default(),
             grant: Arc::new(grant),
             limits: self.limits,
+            turn: None,
             observer: None,
             meter: Meter::default(),
             denials: Denials::default(),

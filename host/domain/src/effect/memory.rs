@@ -4,10 +4,12 @@
 //! the call. The invariant: **a guest names a namespace or means its own bucket; it has no way
 //! to name a bucket.**
 
+use serde::{Deserialize, Serialize};
+
 use crate::memory::{Importance, JsonText, Key, Namespace, Origin, Relation, Tags, Ttl};
 
 /// Where in memory.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Space {
     /// A namespace by its name.
     Namespace(Namespace),
@@ -16,7 +18,7 @@ pub enum Space {
 }
 
 /// Something to look up.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MemoryRead {
     /// Where.
     pub space: Space,
@@ -25,7 +27,7 @@ pub struct MemoryRead {
 }
 
 /// What to look up.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum MemoryReadKind {
     /// The latest version of a record: [`Recalled::Entry`].
     Get {
@@ -76,7 +78,7 @@ pub enum MemoryReadKind {
 }
 
 /// A change of memory.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MemoryWrite {
     /// Where.
     pub space: Space,
@@ -85,7 +87,7 @@ pub struct MemoryWrite {
 }
 
 /// What is changed.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum MemoryWriteKind {
     /// Write a record: [`Remembered::Version`].
     Put(MemoryRecord),
@@ -99,7 +101,7 @@ pub enum MemoryWriteKind {
 }
 
 /// A record to be written.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MemoryRecord {
     /// Under which name.
     pub key: Key,
@@ -116,7 +118,7 @@ pub struct MemoryRecord {
 }
 
 /// What memory holds.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Recalled {
     /// A record, if it is there.
     Entry(Option<MemoryEntry>),
@@ -133,7 +135,7 @@ pub enum Recalled {
 }
 
 /// A version of a record.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MemoryEntry {
     /// Its key.
     pub key: String,
@@ -152,7 +154,7 @@ pub struct MemoryEntry {
 }
 
 /// A record that was found.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MemoryHit {
     /// The record.
     pub entry: MemoryEntry,
@@ -161,7 +163,7 @@ pub struct MemoryHit {
 }
 
 /// How records were found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SearchMethod {
     /// By words alone.
     Lexical,
@@ -170,7 +172,7 @@ pub enum SearchMethod {
 }
 
 /// What was changed. It is on disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Remembered {
     /// The version that was written.
     Version(u64),
@@ -181,7 +183,7 @@ pub enum Remembered {
 }
 
 /// Why memory did not do what policy allowed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum MemoryRefusal {
     /// It cannot be kept.

@@ -9,6 +9,7 @@ use foreshore_domain::effect::{
     Effect, EffectError, EffectOutcome, MemoryEntry, MemoryRead, MemoryReadKind, MemoryRecord,
     MemoryRefusal, MemoryWrite, MemoryWriteKind, Recalled, Remembered, SearchMethod, Space,
 };
+use foreshore_domain::grant::Access;
 use foreshore_domain::memory as domain;
 use foreshore_domain::memory::{Key, MemoryError, Namespace, Predicate};
 use wasmtime::Result;
@@ -90,6 +91,18 @@ impl CallScope {
 }
 
 impl memory::Host for State {
+    /// What the operator wrote; no effect, since a guest's own grant is no secret from it.
+    async fn namespaces(&mut self) -> Result<Vec<memory::Granted>> {
+        let scope = &self.scope;
+        let granted = scope.context.grant.memory.as_ref();
+        let granted: Vec<_> = granted.map_or(&[][..], |grant| &grant.namespaces).iter().collect();
+        let patterns: Vec<String> = granted.iter().map(|one| one.pattern.to_string()).collect();
+        scope.asks_memory(1, patterns.iter().map(String::len).sum()).await?;
+        let writable = granted.iter().map(|one| one.access == Access::ReadWrite);
+        let wire = |(pattern, writable)| memory::Granted { pattern, writable };
+        Ok(patterns.into_iter().zip(writable).map(wire).collect())
+    }
+
     async fn get(
         &mut self,
         namespace: String,

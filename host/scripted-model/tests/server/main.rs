@@ -1,0 +1,10 @@
+//! The server over real sockets: each kind of answer, as a client of it sees it.
+
+mod any_script;
+mod client;
+mod failures;
+mod library;
+mod loading;
+mod openai;
+mod replies;
+mod running;
