@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::answers::{Age, RequestKey};
 use crate::attempt::{self, Answered, Ask, elapsed_ms};
 use crate::broker::{Broker, Inner};
-use crate::budgets::Amount;
+use crate::budgets::{Amount, Reservation};
 use crate::caller::Caller;
 use crate::chain::{ChainError, FREE, Question, Served};
 use crate::estimate;
@@ -185,7 +185,7 @@ impl Chat {
         };
         let at_unix_ms = self.caller.at_unix_ms;
         let reserved = inner.budgets.reserve(&self.caller.budgets, estimate, at_unix_ms)?;
-        let mut spending = Spending::new(reserved, estimate, at_unix_ms);
+        let mut spending = Spending::new(reserved, self.asked_usage(), at_unix_ms);
         let answered = self.asked(inner, sink, &mut spending).await;
         let error = match answered {
             Ok(completion) => return Ok(completion),
@@ -203,6 +203,16 @@ impl Chat {
             AnswerError::Chain(chain) => chain.into_error(inner, &self.plan.name),
             AnswerError::Told(error) => error,
         })
+    }
+
+    /// What the request takes without its answer, by estimate.
+    fn asked_usage(&self) -> TokenUsage {
+        let input_tokens = estimate::input_tokens(&self.request);
+        let mut usage = TokenUsage { input_tokens, ..TokenUsage::default() };
+        if let Some(candidate) = self.plan.candidates.first() {
+            usage.cost_micros = candidate.cost_micros(&usage);
+        }
+        usage
     }
 
     /// Asks the chain; once more if the answer is not what it has to be.
@@ -249,13 +259,15 @@ impl Chat {
             sink,
             answer_max_bytes: inner.config.answer_max_bytes,
         };
-        let served = match inner.served(&self.plan, &question).await {
-            Ok(served) => served,
-            Err(error) => {
-                spending.broke_off(error.partial_bytes());
-                return Err(AnswerError::Chain(error));
+        spending.is_asking = true;
+        let served = inner.served(&self.plan, &question).await;
+        spending.is_asking = false;
+        let served = served.map_err(|error| {
+            if let Some(bytes) = error.partial_bytes() {
+                spending.broke_off(self.plan.candidates.first(), bytes);
             }
-        };
+            AnswerError::Chain(error)
+        })?;
         let mut usage = served.value.usage;
         if let Some(candidate) = self.plan.candidates.get(served.candidate) {
             usage.cost_micros = candidate.cost_micros(&usage);
@@ -331,37 +343,48 @@ enum AnswerError {
     Told(InferenceError),
 }
 
-/// What one chat has spent so far; settled when it is dropped, so that a caller who goes away
-/// pays for what was asked.
+/// What one chat has spent so far; settled when it is dropped. An answer that nobody waited for
+/// to its end, or that broke off, says nothing of its cost: the request is counted as it was
+/// estimated, and of the answer what came.
 struct Spending {
-    reserved: Option<crate::budgets::Reservation>,
-    estimate: Amount,
+    reserved: Option<Reservation>,
+    /// What the request takes without its answer.
+    asked: TokenUsage,
+    is_asking: bool,
     usage: TokenUsage,
     began: Instant,
     at_unix_ms: u64,
 }
 
 impl Spending {
-    fn new(reserved: crate::budgets::Reservation, estimate: Amount, at_unix_ms: u64) -> Self {
-        let (reserved, usage) = (Some(reserved), TokenUsage::default());
-        Self { reserved, estimate, usage, began: Instant::now(), at_unix_ms }
+    fn new(reserved: Reservation, asked: TokenUsage, at_unix_ms: u64) -> Self {
+        Self {
+            reserved: Some(reserved),
+            asked,
+            is_asking: false,
+            usage: TokenUsage::default(),
+            began: Instant::now(),
+            at_unix_ms,
+        }
     }
 
     fn add(&mut self, usage: TokenUsage) {
         self.usage += usage;
     }
 
-    /// An answer that broke off said nothing of its cost: what came is counted, and the request
-    /// as it was estimated.
-    fn broke_off(&mut self, partial_bytes: Option<usize>) {
-        let Some(bytes) = partial_bytes else { return };
-        self.usage.input_tokens = self.usage.input_tokens.saturating_add(self.estimate.tokens);
-        self.usage.output_tokens = self.usage.output_tokens.saturating_add(estimate::tokens(bytes));
+    fn broke_off(&mut self, candidate: Option<&Candidate>, answer_bytes: usize) {
+        let mut usage = self.asked;
+        usage.output_tokens = estimate::tokens(answer_bytes);
+        usage.cost_micros = candidate.map_or(0, |candidate| candidate.cost_micros(&usage));
+        self.add(usage);
     }
 }
 
 impl Drop for Spending {
     fn drop(&mut self) {
+        if self.is_asking {
+            self.add(self.asked);
+        }
         let wall_ms = elapsed_ms(self.began);
         let (tokens, cost_micros) = (self.usage.tokens(), self.usage.cost_micros);
         if let Some(reserved) = self.reserved.take() {
