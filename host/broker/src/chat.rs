@@ -1,6 +1,8 @@
 //! A chat, from the request to the answer: kept answers, equal requests, budgets, repairs, and
 //! what is said when no model answers.
 
+mod spending;
+
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -8,12 +10,11 @@ use foreshore_domain::inference::{
     ChatRequest, Completion, Delta, DeltaSink, FinishReason, InferenceError, Message, Role,
     ServedBy, Step, TimedOut, TokenUsage,
 };
-use tokio::time::Instant;
 
 use crate::answers::{Age, RequestKey};
-use crate::attempt::{self, Answered, Ask, elapsed_ms};
+use crate::attempt::{self, Answered, Ask};
 use crate::broker::{Broker, Inner};
-use crate::budgets::{Amount, Reservation};
+use crate::budgets::Amount;
 use crate::caller::Caller;
 use crate::chain::{ChainError, FREE, Question, Served};
 use crate::estimate;
@@ -22,6 +23,7 @@ use crate::failure::Failure;
 use crate::flight::{Flights, Part};
 use crate::lane::Lane;
 use crate::plan::{Candidate, Plan, Purpose};
+use spending::Spending;
 
 /// Equal requests that are being answered.
 pub(crate) type Flying = Flights<RequestKey, Result<Completion, InferenceError>>;
@@ -341,57 +343,6 @@ impl Question for ChatQuestion<'_> {
 enum AnswerError {
     Chain(ChainError),
     Told(InferenceError),
-}
-
-/// What one chat has spent so far; settled when it is dropped. An answer that nobody waited for
-/// to its end, or that broke off, says nothing of its cost: the request is counted as it was
-/// estimated, and of the answer what came.
-struct Spending {
-    reserved: Option<Reservation>,
-    /// What the request takes without its answer.
-    asked: TokenUsage,
-    is_asking: bool,
-    usage: TokenUsage,
-    began: Instant,
-    at_unix_ms: u64,
-}
-
-impl Spending {
-    fn new(reserved: Reservation, asked: TokenUsage, at_unix_ms: u64) -> Self {
-        Self {
-            reserved: Some(reserved),
-            asked,
-            is_asking: false,
-            usage: TokenUsage::default(),
-            began: Instant::now(),
-            at_unix_ms,
-        }
-    }
-
-    fn add(&mut self, usage: TokenUsage) {
-        self.usage += usage;
-    }
-
-    fn broke_off(&mut self, candidate: Option<&Candidate>, answer_bytes: usize) {
-        let mut usage = self.asked;
-        usage.output_tokens = estimate::tokens(answer_bytes);
-        usage.cost_micros = candidate.map_or(0, |candidate| candidate.cost_micros(&usage));
-        self.add(usage);
-    }
-}
-
-impl Drop for Spending {
-    fn drop(&mut self) {
-        if self.is_asking {
-            self.add(self.asked);
-        }
-        let wall_ms = elapsed_ms(self.began);
-        let (tokens, cost_micros) = (self.usage.tokens(), self.usage.cost_micros);
-        if let Some(reserved) = self.reserved.take() {
-            let now_unix_ms = self.at_unix_ms.saturating_add(wall_ms);
-            reserved.reconcile(Amount { tokens, cost_micros, wall_ms }, now_unix_ms);
-        }
-    }
 }
 
 /// An answer that costs nothing again.

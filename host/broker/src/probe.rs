@@ -9,6 +9,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use foreshore_domain::inference::{ChatRequest, Message, Role};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
@@ -34,20 +35,19 @@ impl Broker {
 async fn probe_for_ever(inner: Weak<Inner>, every: Duration) {
     let mut ticks = tokio::time::interval_at(Instant::now() + every, every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // Each on its own: one that takes long keeps no other from coming back.
+    let mut probes = JoinSet::new();
     loop {
         ticks.tick().await;
+        while probes.try_join_next().is_some() {}
         let Some(inner) = inner.upgrade() else { return };
-        let mut probes = tokio::task::JoinSet::new();
         for lane in inner.all_lanes() {
             if let Some(attempt) = lane.begin_probe() {
                 inner.counters.probes.add(1);
                 let lease = Duration::from_millis(inner.config.breaker.probe_lease_ms);
-                // Each on its own: one that takes long keeps no other from coming back.
                 probes.spawn(probe(lane, attempt, lease));
             }
         }
-        drop(inner);
-        probes.join_all().await;
     }
 }
 

@@ -32,8 +32,10 @@ async fn a_broken_backend_is_left_alone_after_five_failures() {
             other => panic!("{other:?}"),
         }
     }
-    // A generous limit; `a_refusal_is_quick` in the benchmarks has the true one.
-    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    // A limit far above what it takes, for machines that stand still: no retry, no connection.
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    println!("{} us a refusal", took.as_micros() / 1_000);
     assert_eq!((server.request_count(), server.connection_count()), (requests, connections));
 }
 

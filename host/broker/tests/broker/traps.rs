@@ -220,6 +220,23 @@ async fn trap_5_a_full_queue_is_refused_here_and_says_when_to_come_back() {
 }
 
 #[tokio::test]
+async fn trap_5_those_who_wait_for_a_load_are_as_many_as_may_wait() {
+    let server =
+        server("[[rules]]\nanswer.text = \"x\"\n[[models]]\nname = \"m\"\nload_ms = 60000\n");
+    let mut config = config(&[("near", &server)]);
+    config.queue.max = 1;
+    let broker = broker(config);
+    let mut waiting = tokio::task::JoinSet::new();
+    for _ in 0..2 {
+        let broker = broker.clone();
+        waiting.spawn(async move { ask(&broker, "x").await });
+    }
+    until("the load has begun", || server.loads("m") == 1).await;
+    let error = ask(&broker, "x").await.expect_err("two are enough");
+    assert!(matches!(error, InferenceError::Overloaded { .. }), "{error:?}");
+}
+
+#[tokio::test]
 async fn trap_6_nothing_is_cut_off_silently() {
     let server = server(&format!("[[rules]]\nanswer.text = \"x\"\n{LOADED}context_length = 16\n"));
     let broker = broker(config(&[("near", &server)]));
