@@ -126,3 +126,87 @@ fn fetch_turns_a_page_into_markdown() {
     assert_eq!((code, &body["code"]), (4, &json!("http_not_granted")), "{body}");
     assert_eq!(web.connections(), 1);
 }
+
+#[test]
+fn shell_runs_command_lines_over_a_mount() {
+    let root = tempfile::tempdir().expect("made");
+    std::fs::write(root.path().join("tide.log"), "high 3\nlow 1\nhigh 5\n").expect("written");
+    let mount = format!("{}:/data:rw", root.path().display());
+    let run =
+        |tool: &str, arguments: Value| call(root.path(), tool, &arguments, &["--mount", &mount]);
+    let command = "grep ^high tide.log | cut -d' ' -f2 | sort -rn > heights && wc -l < heights
+        mkdir -p old && mv tide.log old/ && cd old && ls; echo gone >&2; false";
+    let (code, body) = run("shell.run", json!({"command": command}));
+    assert_eq!(code, 0, "{body}");
+    let expected = json!({
+        "stdout": "2\ntide.log\n", "stderr": "gone\n", "status": 1,
+        "directory": "/data/old", "truncated": false,
+    });
+    assert_eq!(body["structured"], expected, "{body}");
+    let text = "2\ntide.log\n[stderr]\ngone\n[status 1]\n";
+    assert_eq!(body["content"][0]["text"], text, "{body}");
+    let heights = std::fs::read_to_string(root.path().join("heights")).expect("written");
+    assert_eq!(heights, "5\n3\n");
+    let (code, body) = run(
+        "shell.look",
+        json!({"command": "cat; cd $WHERE; pwd", "stdin": "in\n", "variables": {"WHERE": "old"}}),
+    );
+    assert_eq!((code, &body["structured"]["stdout"]), (0, &json!("in\n/data/old\n")), "{body}");
+    let (code, body) = run("shell.look", json!({"command": "cp heights more"}));
+    assert_eq!(code, 3, "{body}");
+    assert!(body.to_string().contains("`look` changes nothing: use `run`"), "{body}");
+    assert!(!root.path().join("more").exists());
+}
+
+#[test]
+fn shell_is_denied_what_is_not_granted_and_told_the_grant() {
+    let root = tempfile::tempdir().expect("made");
+    let mount = format!("{}:/data:ro", root.path().display());
+    for (command, denied) in [
+        ("echo x > /data/a.txt", "mount_read_only"),
+        ("cd /data && touch b.txt", "mount_read_only"),
+        ("cat /etc/passwd", "mount_not_granted"),
+        ("cd .. && cat etc/passwd", "mount_not_granted"),
+    ] {
+        let (code, body) =
+            call(root.path(), "shell.run", &json!({"command": command}), &["--mount", &mount]);
+        assert_eq!((code, &body["code"]), (4, &json!(denied)), "{command}: {body}");
+        assert!(body.to_string().contains("[components.shell]"), "{command}: {body}");
+    }
+    let command = "cat /etc/passwd || echo caught";
+    let (code, body) =
+        call(root.path(), "shell.run", &json!({"command": command}), &["--mount", &mount]);
+    assert_eq!((code, &body["structured"]["stdout"]), (0, &json!("caught\n")), "{body}");
+    assert!(body["structured"]["stderr"].to_string().contains("mount_not_granted"), "{body}");
+    assert_eq!(std::fs::read_dir(root.path()).expect("read").count(), 0);
+}
+
+/// Hostile scripts end with the shell's own message, not with a trap of the sandbox.
+#[test]
+fn shell_bounds_what_a_script_does() {
+    let root = tempfile::tempdir().expect("made");
+    for (command, code, message) in [
+        ("while :; do :; done".to_owned(), 1, "the step limit"),
+        (format!("{} ls", "command ".repeat(10_000)), 1, "the depth limit"),
+        ("f() { f; }; f".to_owned(), 1, "the depth limit"),
+        ("f() { x=$(if true; then (f); fi); }; f".to_owned(), 1, "the depth limit"),
+        ("x=a; while :; do x=$x$x; done".to_owned(), 1, "a variable or a word has more than"),
+        (
+            "seq 400000 | sort | tac | tr 0-9 a-j | cat; seq 400000 | diff - /dev/null".to_owned(),
+            0,
+            "",
+        ),
+        ("( ".repeat(10_000), 3, "levels deep"),
+        (format!("echo {}", "$(echo ".repeat(10_000)), 3, "levels deep"),
+        (format!("echo \"{}\"", "${x:-\"".repeat(10_000)), 3, "levels deep"),
+        (format!("echo $(({}1))", "(".repeat(10_000)), 3, "(( is not closed"),
+        (format!("[[ {} a ]]", "! ".repeat(10_000)), 3, "levels deep"),
+        (format!("test {} a || echo no", "! ".repeat(10_000)), 0, "no"),
+        (format!("echo a | grep '{}' || echo no", "\\(".repeat(10_000)), 0, "no"),
+    ] {
+        let (found, body) = call(root.path(), "shell.run", &json!({"command": command}), &[]);
+        let shown: String = command.chars().take(60).collect();
+        assert_eq!(found, code, "{shown}: {body}");
+        assert!(body.to_string().contains(message), "{shown}: {body}");
+    }
+}

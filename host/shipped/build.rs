@@ -13,13 +13,16 @@ fn main() {
         &repository.join("components"),
         Some("FORESHORE_COMPONENTS"),
     );
-    list_project(&repository.join("sdk")).expect("the SDK and its template are beside this crate");
+    for kind in ["tool", "agent"] {
+        list_project(&repository.join("sdk"), kind)
+            .expect("the SDK and its templates are beside this crate");
+    }
 }
 
-/// Writes `project.rs`: an expression of (path in the new project, text).
-fn list_project(sdk: &Path) -> io::Result<()> {
+/// Writes `KIND.rs`: an expression of (path in the new project, text).
+fn list_project(sdk: &Path, kind: &str) -> io::Result<()> {
     let mut files = Vec::new();
-    collect(&sdk.join("templates/tool-rust"), Path::new(""), &mut files)?;
+    collect(&sdk.join(format!("templates/{kind}-rust")), Path::new(""), &mut files)?;
     let vendor = Path::new("vendor/foreshore-sdk");
     for part in ["rust", "rust-macros"] {
         for name in ["Cargo.toml", "README.md", "src", "wit"] {
@@ -37,7 +40,7 @@ fn list_project(sdk: &Path) -> io::Result<()> {
     }
     list.push(']');
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
-    fs::write(out.join("project.rs"), list)
+    fs::write(out.join(format!("{kind}.rs")), list)
 }
 
 /// Every file below `source`, links followed, by the path it has in the project.

@@ -19,6 +19,9 @@ use crate::names::Names;
 use crate::results::{Showcase, Shown, explain, is_final};
 use crate::text::tool_tokens;
 
+/// The most calls of one answer: what the host makes at once.
+const CALLS_MAX: usize = 32;
+
 /// What a model can call in a turn.
 pub(crate) struct Toolbox {
     pub(crate) definitions: Vec<ToolDefinition>,
@@ -72,7 +75,16 @@ impl Toolbox {
     /// Makes the calls, those of the host all at once. The results stand in the order of the calls.
     pub(crate) fn run(&mut self, calls: &[ToolCall]) -> Vec<ToolResult> {
         let mut asked: Vec<tools::Call> = Vec::new();
-        let planned: Vec<Planned> = calls.iter().map(|call| self.plan(call, &mut asked)).collect();
+        let planned: Vec<Planned> = calls
+            .iter()
+            .enumerate()
+            .map(|(index, call)| match index {
+                ..CALLS_MAX => self.plan(call, &mut asked),
+                _ => Planned::Done(Shown::error(format!(
+                    "Not done: at most {CALLS_MAX} calls at once. Ask for it again."
+                ))),
+            })
+            .collect();
         let mut shown = Vec::with_capacity(asked.len());
         for (call, result) in asked.iter().zip(tools::call_all(&asked)) {
             if let Err(error) = &result

@@ -1,5 +1,7 @@
 //! One turn: ask, do, look, until there is an answer.
 
+use std::collections::BTreeSet;
+
 use foreshore_sdk::agent::inference::{self, Completion, FinishReason};
 use foreshore_sdk::agent::variables;
 use foreshore_sdk::agent::{
@@ -34,7 +36,9 @@ pub(crate) fn take(turn: &Turn, parameters: Parameters) -> Result<Reply, Error> 
     let parameters = parameters.checked()?;
     let mut work = Work::begin(turn, &parameters)?;
     let reply = work.run()?;
-    summary::roll(parameters.model.as_deref(), &Shares::of(work.model.prompt_tokens));
+    let shares = Shares::of(work.model.prompt_tokens);
+    let Context { summary, recent, .. } = &work.context;
+    summary::roll(parameters.model.as_deref(), &shares, summary.as_ref(), recent);
     Ok(reply)
 }
 
@@ -228,9 +232,10 @@ impl<'a> Work<'a> {
         &mut self,
         text: String,
         thinking: Option<String>,
-        calls: Vec<ToolCall>,
+        mut calls: Vec<ToolCall>,
         streamed: bool,
     ) -> Option<Reply> {
+        self.identify(&mut calls);
         if !text.trim().is_empty() {
             // What comes next is another paragraph.
             reply::text(if streamed { "\n\n".to_owned() } else { format!("{}\n\n", text.trim()) });
@@ -245,6 +250,19 @@ impl<'a> Work<'a> {
         self.context.variables = variables::index();
         (verdict == Verdict::GiveUp)
             .then(|| self.give_up("I made the same calls again and again, with the same results"))
+    }
+
+    /// Gives calls ids of their own where the model gave none, or one that was there before.
+    fn identify(&self, calls: &mut [ToolCall]) {
+        let mut known: BTreeSet<String> = self.steps.calls().map(|call| call.id.clone()).collect();
+        for call in calls {
+            let mut number = known.len();
+            while call.id.is_empty() || known.contains(&call.id) {
+                call.id = format!("call-{number}");
+                number += 1;
+            }
+            known.insert(call.id.clone());
+        }
     }
 
     fn malformed(&mut self, text: String, error: &str) -> Option<Reply> {

@@ -47,7 +47,7 @@ pub use upkeep::{Backup, Upkeep, UpkeepError};
 // What the configuration is made of, so that whoever starts a host needs no other crate.
 pub use egress::EgressConfig;
 pub use foreshore_runtime::{
-    Compiler, Component, EngineConfig, LoadError, LoadFailure, LoaderConfig, Origin, Source,
+    Agent, Compiler, Component, EngineConfig, LoadError, LoadFailure, LoaderConfig, Origin, Source,
     compile_child_main, examine,
 };
 pub use foreshore_store::{self as store, Journal, JournalConfig};

@@ -15,7 +15,7 @@ use crate::grant::Mount;
 use crate::outcome::LogLine;
 pub use agent::{
     AgentEffect, AgentError, AgentOutcome, AgentTool, Answer, Attenuation, BudgetKind, Delegation,
-    OtherAgent, Remaining, ReplyPart, ToolRequest, VariableEntry,
+    OtherAgent, Remaining, ReplyPart, Said, ToolRequest, VariableEntry,
 };
 pub use memory::{
     MemoryEntry, MemoryHit, MemoryRead, MemoryReadKind, MemoryRecord, MemoryRefusal, MemoryWrite,

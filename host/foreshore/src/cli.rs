@@ -17,6 +17,7 @@ mod memory;
 mod moment;
 mod new;
 mod output;
+mod scripted_model;
 mod serve;
 mod store;
 mod test;
@@ -64,6 +65,8 @@ enum Command {
     /// Check, copy, restore and shorten the journal
     #[command(subcommand)]
     Store(store::Store),
+    /// Serve a model that answers by rules from a file
+    ScriptedModel(scripted_model::ScriptedModel),
     /// Start a component of your own
     #[command(subcommand)]
     New(new::New),
@@ -136,6 +139,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Events(command) => command.run(),
         Command::Audit(command) => command.run(),
         Command::Store(command) => command.run(),
+        Command::ScriptedModel(command) => command.run(),
         Command::New(command) => command.run(),
         Command::Test(command) => command.run(),
         Command::Bench(command) => command.run(),

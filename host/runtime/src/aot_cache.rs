@@ -36,6 +36,8 @@ pub(crate) enum EntryKind {
     Artifact,
     /// What the component says of its tools.
     Definitions,
+    /// What the component says of its agent.
+    Description,
 }
 
 impl EntryKind {
@@ -43,6 +45,7 @@ impl EntryKind {
         match self {
             Self::Artifact => "cwasm",
             Self::Definitions => "tools",
+            Self::Description => "agent",
         }
     }
 }
@@ -206,6 +209,7 @@ impl AotCache {
         mac.update(&[match kind {
             EntryKind::Artifact => 0,
             EntryKind::Definitions => 1,
+            EntryKind::Description => 2,
         }]);
         mac.update(digest.as_bytes());
         mac.update(self.engine.as_bytes());

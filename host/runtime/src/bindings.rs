@@ -120,3 +120,50 @@ pub(crate) mod asynchronous {
     pub(crate) use wasi::io::streams;
     pub(crate) use wasi::random::{insecure, random};
 }
+
+pub(crate) mod agents {
+    //! The types of `foreshore:agent`, the traits of the interfaces that only an agent has, and
+    //! its typed exports. What agents share with tools (log, progress, memory, logging) is
+    //! linked by the traits above.
+
+    wasmtime::component::bindgen!({
+        path: "../../wit",
+        inline: "
+            package foreshore:agent-host@0.1.0;
+
+            world agent-component {
+                import foreshore:inference/inference@0.1.0;
+                import foreshore:tools/tools@0.1.0;
+                import foreshore:agents/agents@0.1.0;
+                import foreshore:variables/variables@0.1.0;
+                import foreshore:conversation/conversation@0.1.0;
+                import foreshore:reply/reply@0.1.0;
+                import foreshore:approval/approval@0.1.0;
+                import foreshore:events/events@0.1.0;
+                import foreshore:budget/budget@0.1.0;
+                import foreshore:elicit/elicit@0.1.0;
+                import foreshore:secrets/secrets@0.1.0;
+                export foreshore:agent/agent@0.1.0;
+            }
+        ",
+        world: "foreshore:agent-host/agent-component",
+        imports: { default: async | trappable },
+        exports: { default: async },
+        with: {
+            "foreshore:types/types": crate::bindings::foreshore::types::types,
+        },
+    });
+
+    pub(crate) use exports::foreshore::agent::agent;
+    pub(crate) use foreshore::agents::agents;
+    pub(crate) use foreshore::approval::approval;
+    pub(crate) use foreshore::budget::budget;
+    pub(crate) use foreshore::conversation::conversation;
+    pub(crate) use foreshore::elicit::elicit;
+    pub(crate) use foreshore::events::events;
+    pub(crate) use foreshore::inference::inference;
+    pub(crate) use foreshore::reply::reply;
+    pub(crate) use foreshore::secrets::secrets;
+    pub(crate) use foreshore::tools::tools;
+    pub(crate) use foreshore::variables::variables;
+}

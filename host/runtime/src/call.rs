@@ -17,7 +17,6 @@ use foreshore_domain::limits::Limits;
 use foreshore_domain::outcome::{Logs, ToolResult, Usage};
 use wasmtime::{Engine, Store};
 
-use crate::bindings::ToolComponentPre;
 use crate::capability::filesystem::{Files, Mounts};
 use crate::ending;
 use crate::limiter::size;
@@ -42,17 +41,18 @@ pub(crate) struct Run<R> {
     pub(crate) logs: Logs,
 }
 
-/// Runs `function` in a fresh store of its own.
-pub(crate) async fn run<R>(
-    pre: &ToolComponentPre<State>,
+/// Runs `function` in a fresh store of its own; `pre` is what it instantiates.
+pub(crate) async fn run<P, R>(
+    engine: &Engine,
+    pre: &P,
     scheduler: &Scheduler,
     fuel_yield_interval: u64,
     scope: Arc<CallScope>,
     mounts: Mounts,
-    function: impl AsyncFnOnce(&ToolComponentPre<State>, &mut Store<State>) -> wasmtime::Result<R>,
+    function: impl AsyncFnOnce(&P, &mut Store<State>) -> wasmtime::Result<R>,
 ) -> Run<R> {
     let context = Arc::clone(&scope.context);
-    let mut store = match new_store(pre.engine(), fuel_yield_interval, &scope, mounts) {
+    let mut store = match new_store(engine, fuel_yield_interval, &scope, mounts) {
         Ok(store) => store,
         Err(error) => return Run::not_started(&error),
     };
@@ -60,7 +60,7 @@ pub(crate) async fn run<R>(
     let ended = {
         let guest = pin!(function(pre, &mut store));
         let in_turns = scheduler.run(guest, &mut turns);
-        tokio::time::timeout(context.limits.deadline(), catching_panics(in_turns)).await
+        tokio::time::timeout(scope.deadline, catching_panics(in_turns)).await
     };
     let usage = usage(&mut store, &turns);
     if let Some(report) = store.data_mut().progress.last() {
@@ -79,7 +79,7 @@ pub(crate) async fn run<R>(
         Err(_) => Err(CallError::Limit {
             component: context.component.clone(),
             limit: FiredLimit::Deadline,
-            allowed: context.limits.deadline_ms.get(),
+            allowed: scope.deadline_ms(),
         }),
     };
     Run { returned, usage, logs: scope.transcript.take() }
@@ -87,9 +87,9 @@ pub(crate) async fn run<R>(
 
 impl CallReport {
     /// The guest was not started.
-    pub(crate) fn not_started(error: &crate::error::LinkError) -> Self {
+    pub(crate) fn not_started(message: String) -> Self {
         Self {
-            result: Err(CallError::Host { message: error.to_string() }),
+            result: Err(CallError::Host { message }),
             usage: Usage::default(),
             logs: Logs::default(),
         }

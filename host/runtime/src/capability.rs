@@ -4,6 +4,7 @@
 //!
 //! The invariant: a capability that reaches outside of the sandbox goes through the door.
 
+pub(crate) mod agent;
 pub(crate) mod clock;
 pub(crate) mod config;
 pub(crate) mod filesystem;
@@ -16,3 +17,4 @@ pub(crate) mod progress;
 pub(crate) mod random;
 pub(crate) mod sockets;
 pub(crate) mod stdio;
+pub(crate) mod told;

@@ -7,14 +7,17 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use foreshore_domain::agent::Turn;
 use foreshore_domain::call::CallContext;
 use foreshore_domain::component::{ComponentRef, Inspection};
 use foreshore_domain::id::Digest;
 use foreshore_domain::policy::ComponentPolicy;
 
+use crate::agent::Agent;
 use crate::call::CallReport;
 use crate::definitions::Tool;
 use crate::sandbox::Linked;
+use crate::turn::{LinkedAgent, TurnReport};
 
 /// A component that is ready to be called.
 #[derive(Clone)]
@@ -25,8 +28,15 @@ pub(crate) struct Parts {
     pub(crate) inspection: Inspection,
     pub(crate) policy: ComponentPolicy,
     pub(crate) origin: Origin,
-    pub(crate) tools: Box<[Tool]>,
-    pub(crate) linked: Linked,
+    pub(crate) runs: Runs,
+}
+
+/// What a component is, with what it is linked to.
+pub(crate) enum Runs {
+    /// A set of tools, in its own order.
+    Tools(Box<[Tool]>, Linked),
+    /// An agent.
+    Agent(Box<Agent>, LinkedAgent),
 }
 
 /// Where a component comes from.
@@ -70,14 +80,25 @@ impl Component {
         &self.0.origin
     }
 
-    /// Its tools, in its own order.
+    /// Its tools, in its own order; an agent has none.
     pub fn tools(&self) -> &[Tool] {
-        &self.0.tools
+        match &self.0.runs {
+            Runs::Tools(tools, _) => tools,
+            Runs::Agent(..) => &[],
+        }
+    }
+
+    /// Its agent, if it is one.
+    pub fn agent(&self) -> Option<&Agent> {
+        match &self.0.runs {
+            Runs::Tools(..) => None,
+            Runs::Agent(agent, _) => Some(agent),
+        }
     }
 
     /// The tool of this name.
     pub fn tool(&self, name: &str) -> Option<&Tool> {
-        self.0.tools.iter().find(|tool| &*tool.name == name)
+        self.tools().iter().find(|tool| &*tool.name == name)
     }
 
     /// Runs one tool in a fresh sandbox. `arguments` have been checked by
@@ -88,7 +109,23 @@ impl Component {
         tool: &Tool,
         arguments: &str,
     ) -> CallReport {
-        self.0.linked.call(context, &tool.name, arguments).await
+        match &self.0.runs {
+            Runs::Tools(_, linked) => linked.call(context, &tool.name, arguments).await,
+            Runs::Agent(..) => CallReport::not_started(format!(
+                "{} is an agent and has no tools",
+                self.0.reference
+            )),
+        }
+    }
+
+    /// Has the agent take a turn in a fresh sandbox, with `context.turn` for its clocks, its
+    /// random numbers and its deadline. `turn.parameters` have been checked by
+    /// [`Agent::check_parameters`]. Dropping the future stops the guest.
+    pub async fn run_turn(&self, context: Arc<CallContext>, turn: Turn) -> TurnReport {
+        match &self.0.runs {
+            Runs::Agent(_, linked) => linked.run_turn(context, turn).await,
+            Runs::Tools(..) => TurnReport::not_started(format!("{} is no agent", self.0.reference)),
+        }
     }
 }
 

@@ -16,8 +16,8 @@ use crate::schema::{PatternBudget, Schema, SchemaError, SchemaViolation};
 /// Tools in one component.
 const TOOLS_MAX: usize = 256;
 /// As `foreshore:tool` says.
-const DESCRIPTION_MAX_BYTES: usize = 4 << 10;
-const TITLE_MAX_BYTES: usize = 256;
+pub(crate) const DESCRIPTION_MAX_BYTES: usize = 4 << 10;
+pub(crate) const TITLE_MAX_BYTES: usize = 256;
 
 /// A tool that can be called.
 pub struct Tool {
@@ -143,7 +143,7 @@ pub(crate) fn tools(definitions: Vec<ToolDefinition>) -> Result<Box<[Tool]>, Def
     definitions.into_iter().map(|definition| Tool::new(definition, &mut budget)).collect()
 }
 
-fn check_text(text: &str, max_bytes: usize) -> Result<(), String> {
+pub(crate) fn check_text(text: &str, max_bytes: usize) -> Result<(), String> {
     if text.trim().is_empty() {
         Err("is empty".to_owned())
     } else if text.len() > max_bytes {

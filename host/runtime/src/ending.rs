@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use foreshore_domain::call::{CallContext, CallError, FiredLimit};
+use foreshore_domain::call::{CallContext, CallError, FiredLimit, Interruption};
 use wasmtime::component::ResourceTableError;
 use wasmtime::{Error, PoolConcurrencyLimitError, Trap, WasmBacktrace};
 
@@ -19,6 +19,17 @@ const HOSTCALL_EXCEEDED: &str = "fuel allocated for hostcalls has been exhausted
 const INSTANCES_EXCEEDED: &str = "resource limit exceeded: instance count";
 const MEMORIES_EXCEEDED: &str = "resource limit exceeded: memory count";
 const TABLES_EXCEEDED: &str = "resource limit exceeded: table count";
+
+/// The door gave an agent something else than what it asked for, or failed where the contract
+/// has no word for it: a fault of the host's own, which ends the call.
+#[derive(Debug, thiserror::Error)]
+#[error("the effect {effect} of an agent failed in the host: {message}")]
+pub(crate) struct HostFault {
+    /// Its kind.
+    pub(crate) effect: &'static str,
+    /// What went wrong.
+    pub(crate) message: String,
+}
 
 /// The cause of an ending; what it said last makes the message of a crash.
 pub(crate) fn cause(context: &CallContext, error: &Error, last_words: &str) -> CallError {
@@ -37,6 +48,12 @@ pub(crate) fn cause(context: &CallContext, error: &Error, last_words: &str) -> C
             reason: "all instances are in use",
             retry_after: SLOT_RETRY,
         };
+    }
+    if let Some(interruption) = error.downcast_ref::<Interruption>() {
+        return CallError::Interrupted(interruption.clone());
+    }
+    if let Some(fault) = error.downcast_ref::<HostFault>() {
+        return CallError::Host { message: fault.to_string() };
     }
     let message =
         if last_words.is_empty() { error.root_cause().to_string() } else { last_words.to_owned() };

@@ -7,7 +7,7 @@
 //! Invariant: an import that is `Linked` here links in the real linker, and one that is not in
 //! this table is `NotLinked`. Deny is the default.
 
-use foreshore_domain::component::{Import, ImportVerdict};
+use foreshore_domain::component::{ComponentKind, Import, ImportVerdict};
 use foreshore_domain::denial::{Denial, DenialCode};
 use foreshore_domain::grant::{Access, Grant, keyvalue_grant, memory_grant};
 
@@ -26,6 +26,24 @@ enum Rule {
     NeedsMemory,
     /// Only for a component with a bucket.
     NeedsKeyvalue,
+    /// Only for an agent.
+    AgentOnly,
+}
+
+/// As what a component runs: an agent is linked to other things than a tool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RunsAs {
+    /// `foreshore:tool/tool`.
+    Tool,
+    /// `foreshore:agent/agent`.
+    Agent,
+}
+
+impl RunsAs {
+    /// As what a component of these kinds runs.
+    pub(crate) fn of(kinds: &[ComponentKind]) -> Self {
+        if kinds.contains(&ComponentKind::Agent) { Self::Agent } else { Self::Tool }
+    }
 }
 
 /// Interfaces by the name without version, and the version track that satisfies them: an import
@@ -68,6 +86,17 @@ const TABLE: &[(&str, Track, Rule)] = &[
     ("foreshore:progress/progress", Track::Foreshore01, Rule::Linked),
     ("foreshore:log/log", Track::Foreshore01, Rule::Linked),
     ("foreshore:memory/memory", Track::Foreshore01, Rule::NeedsMemory),
+    ("foreshore:inference/inference", Track::Foreshore01, Rule::AgentOnly),
+    ("foreshore:tools/tools", Track::Foreshore01, Rule::AgentOnly),
+    ("foreshore:agents/agents", Track::Foreshore01, Rule::AgentOnly),
+    ("foreshore:variables/variables", Track::Foreshore01, Rule::AgentOnly),
+    ("foreshore:conversation/conversation", Track::Foreshore01, Rule::AgentOnly),
+    ("foreshore:reply/reply", Track::Foreshore01, Rule::AgentOnly),
+    ("foreshore:approval/approval", Track::Foreshore01, Rule::AgentOnly),
+    ("foreshore:events/events", Track::Foreshore01, Rule::AgentOnly),
+    ("foreshore:budget/budget", Track::Foreshore01, Rule::AgentOnly),
+    ("foreshore:elicit/elicit", Track::Foreshore01, Rule::AgentOnly),
+    ("foreshore:secrets/secrets", Track::Foreshore01, Rule::AgentOnly),
 ];
 
 /// The versions that satisfy an import.
@@ -96,15 +125,23 @@ impl Track {
 }
 
 /// What the host makes of an import of the component called `component` under `grant`.
-pub(crate) fn verdict(import: &str, component: &str, grant: &Grant) -> ImportVerdict {
+pub(crate) fn verdict(
+    import: &str,
+    runs_as: RunsAs,
+    component: &str,
+    grant: &Grant,
+) -> ImportVerdict {
     let rule = import.rsplit_once('@').and_then(|(interface, version)| {
         TABLE
             .iter()
             .find(|(name, track, _)| *name == interface && track.satisfies(version))
             .map(|(_, _, rule)| *rule)
     });
+    if runs_as == RunsAs::Agent {
+        return agent_verdict(rule);
+    }
     match rule {
-        None => ImportVerdict::NotLinked,
+        None | Some(Rule::AgentOnly) => ImportVerdict::NotLinked,
         Some(Rule::Linked) => ImportVerdict::Linked,
         Some(Rule::LinkedDenied) => ImportVerdict::LinkedDenied,
         Some(Rule::NeedsHttp) => linked_if(grant.http.is_some(), || {
@@ -119,6 +156,18 @@ pub(crate) fn verdict(import: &str, component: &str, grant: &Grant) -> ImportVer
             memory_grant(component, "notes", Access::ReadWrite)
         }),
         Some(Rule::NeedsKeyvalue) => linked_if(grant.keyvalue, || keyvalue_grant(component)),
+    }
+}
+
+/// An agent has what is always there, but nothing that reaches out of the sandbox by another way
+/// than an effect of its own. Its memory is decided at the door, like all that it asks for.
+fn agent_verdict(rule: Option<Rule>) -> ImportVerdict {
+    match rule {
+        Some(Rule::Linked | Rule::AgentOnly | Rule::NeedsMemory) => ImportVerdict::Linked,
+        None
+        | Some(Rule::LinkedDenied | Rule::NeedsHttp | Rule::NeedsConfig | Rule::NeedsKeyvalue) => {
+            ImportVerdict::NotLinked
+        }
     }
 }
 
@@ -216,9 +265,10 @@ mod tests {
         let loader = loader(place.path());
         let policy = ComponentPolicy { grant: granted().into(), limits: Limits::default() };
         let policies = Policies::new([("proof".to_owned(), policy)].into(), Limits::default());
-        for (interface, _, _) in TABLE {
-            // Only types: nothing to link, and every fixture imports it.
-            if *interface == "foreshore:types/types" {
+        for (interface, _, rule) in TABLE {
+            // Only types: nothing to link, and every fixture imports it. What only agents have
+            // is proved by the probe agent (`tests/agents.rs`).
+            if *interface == "foreshore:types/types" || matches!(rule, Rule::AgentOnly) {
                 continue;
             }
             let proof = PROOFS.iter().find(|proof| {
@@ -252,6 +302,50 @@ mod tests {
         assert_eq!(denial.subject, "import foreshore:secrets/secrets@0.1.0");
     }
 
+    /// A component that exports these and imports this, and is nothing else.
+    fn shell(import: &str, exports: &[&str]) -> Vec<u8> {
+        let exports: String =
+            exports.iter().map(|name| format!("(export \"{name}\" (instance $empty))")).collect();
+        let text =
+            format!("(component (import \"{import}\" (instance)) (instance $empty) {exports})");
+        wat::parse_str(text).expect("valid text")
+    }
+
+    #[tokio::test]
+    async fn an_agent_that_imports_more_than_its_world_is_refused_whatever_is_granted() {
+        let place = tempfile::tempdir().expect("a directory");
+        let loader = loader(place.path());
+        let policy = ComponentPolicy { grant: granted().into(), limits: Limits::default() };
+        let policies = Policies::new([("words".to_owned(), policy)].into(), Limits::default());
+        for interface in [
+            "wasi:http/types@0.2.0",
+            "wasi:http/outgoing-handler@0.2.0",
+            "wasi:sockets/tcp-create-socket@0.2.0",
+            "wasi:sockets/ip-name-lookup@0.2.0",
+            "wasi:config/store@0.2.0-rc.1",
+            "wasi:keyvalue/store@0.2.0-draft",
+            "foreshore:improve/improve@0.1.0",
+        ] {
+            let mut source = source(shell(interface, &["foreshore:agent/agent@0.1.0"]));
+            source.file_stem = Some("words".to_owned());
+            let failure = loader.load(source, &policies).await.expect_err("refused");
+            let crate::LoadError::Denied(denial) = failure.error else { panic!("{failure:?}") };
+            assert_eq!(denial.code, DenialCode::ImportNotLinked, "{interface}");
+            assert_eq!(denial.subject, format!("import {interface}"));
+        }
+    }
+
+    #[tokio::test]
+    async fn tools_and_an_agent_in_one_component_are_refused() {
+        let place = tempfile::tempdir().expect("a directory");
+        let exports = ["foreshore:agent/agent@0.1.0", "foreshore:tool/tool@0.1.0"];
+        let mut source = source(shell("foreshore:log/log@0.1.0", &exports));
+        source.file_stem = Some("words".to_owned());
+        let loaded = loader(place.path()).load(source, &Policies::default()).await;
+        let error = loaded.expect_err("refused").error;
+        assert_eq!(error.code(), "component_is_tools_and_agent");
+    }
+
     #[tokio::test]
     async fn an_import_that_is_not_granted_is_refused_with_the_line_that_grants_it() {
         let place = tempfile::tempdir().expect("a directory");
@@ -280,7 +374,8 @@ mod tests {
 
     #[test]
     fn a_version_matches_by_its_track() {
-        let is_linked = |name: &str| verdict(name, "c", &granted()) == ImportVerdict::Linked;
+        let is_linked =
+            |name: &str| verdict(name, RunsAs::Tool, "c", &granted()) == ImportVerdict::Linked;
         for linked in [
             "wasi:cli/environment@0.2.0",
             "wasi:cli/environment@0.2.99",
@@ -302,7 +397,11 @@ mod tests {
             "wasi:cli/environment@0.2.0@0.2.0",
             "",
         ] {
-            assert_eq!(verdict(other, "c", &granted()), ImportVerdict::NotLinked, "{other}");
+            assert_eq!(
+                verdict(other, RunsAs::Tool, "c", &granted()),
+                ImportVerdict::NotLinked,
+                "{other}"
+            );
         }
     }
 
@@ -310,9 +409,18 @@ mod tests {
     fn without_grants_sockets_are_denied_and_nothing_that_needs_a_grant_is_linked() {
         for (interface, _, rule) in TABLE {
             let proof = PROOFS.iter().find(|proof| proof.interface.starts_with(interface));
-            let Some(proof) = proof else { continue };
-            let found = verdict(proof.interface, "c", &Grant::default());
+            let name = match (rule, proof) {
+                (Rule::AgentOnly, _) => format!("{interface}@0.1.0"),
+                (_, Some(proof)) => proof.interface.to_owned(),
+                (_, None) => continue,
+            };
+            let found = verdict(&name, RunsAs::Tool, "c", &Grant::default());
             match rule {
+                Rule::AgentOnly => {
+                    assert_eq!(found, ImportVerdict::NotLinked, "{interface}");
+                    let agents = verdict(&name, RunsAs::Agent, "c", &Grant::default());
+                    assert_eq!(agents, ImportVerdict::Linked, "{interface}");
+                }
                 Rule::Linked => assert_eq!(found, ImportVerdict::Linked, "{interface}"),
                 Rule::LinkedDenied => assert_eq!(found, ImportVerdict::LinkedDenied, "{interface}"),
                 Rule::NeedsHttp | Rule::NeedsConfig | Rule::NeedsMemory | Rule::NeedsKeyvalue => {

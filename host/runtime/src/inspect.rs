@@ -16,7 +16,7 @@ use wasmparser::{
     Parser, Payload,
 };
 
-use crate::imports;
+use crate::imports::{self, RunsAs};
 
 /// The section in which the SDK states name and version.
 const IDENTITY_SECTION: &str = "foreshore:component";
@@ -172,8 +172,9 @@ pub(crate) fn inspect(
 
 /// Sets the verdict of each import for a component of this name with this grant.
 pub(crate) fn judge(inspection: &mut Inspection, component: &str, grant: &Grant) {
+    let runs_as = RunsAs::of(&inspection.kinds);
     for import in &mut inspection.imports {
-        import.verdict = imports::verdict(&import.name, component, grant);
+        import.verdict = imports::verdict(&import.name, runs_as, component, grant);
     }
 }
 

@@ -4,6 +4,7 @@
 //! [`capability`] -> the door ([`foreshore_domain::ports::Effects`]) and back as a
 //! [`CallReport`]. The crate decides nothing and records nothing: it returns facts.
 
+mod agent;
 mod aot_cache;
 mod artifact;
 mod bindings;
@@ -12,6 +13,7 @@ mod capability;
 mod compile;
 mod compile_child;
 mod component;
+mod content;
 mod definitions;
 mod ending;
 mod engine;
@@ -32,6 +34,7 @@ mod scheduler;
 mod schema;
 mod schema_cost;
 mod state;
+mod turn;
 
 #[cfg(test)]
 #[path = "../tests/fixture/mod.rs"]
@@ -41,6 +44,7 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
+pub use agent::{Agent, AgentDefinitionError};
 pub use aot_cache::CacheError;
 pub use call::CallReport;
 pub use compile::{CompileError, Compiler};
@@ -56,3 +60,4 @@ pub use loader::{Loader, LoaderConfig, LoaderError, Source, examine};
 pub use registry::{Found, NotFound, Refused, Registry, Snapshot};
 pub use sandbox::Sandbox;
 pub use schema::{SchemaError, SchemaViolation};
+pub use turn::{TurnFailure, TurnReport};

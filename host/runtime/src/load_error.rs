@@ -6,6 +6,7 @@ use foreshore_domain::component::{ComponentRef, NameError};
 use foreshore_domain::denial::Denial;
 use foreshore_domain::id::Digest;
 
+use crate::agent::AgentDefinitionError;
 use crate::compile::CompileError;
 use crate::definitions::DefinitionError;
 use crate::error::LinkError;
@@ -41,12 +42,17 @@ pub enum LoadError {
     Denied(#[from] Denial),
     /// It exports nothing that this host runs.
     #[error(
-        "the component exports no foreshore:tool/tool@0.1, the one thing that this host runs; it exports {exports}"
+        "the component exports neither foreshore:tool/tool@0.1 nor foreshore:agent/agent@0.1, which is what this host runs; it exports {exports}"
     )]
     NoTools {
         /// What it does export.
         exports: String,
     },
+    /// It exports tools and an agent, which run with different reach.
+    #[error(
+        "the component exports both foreshore:tool/tool and foreshore:agent/agent: an agent is linked to nothing but its own interfaces, which is not what tools need; make it two components"
+    )]
+    ToolsAndAgent,
     /// It does not compile, or not within the limits of compiling.
     #[error(transparent)]
     Compile(#[from] CompileError),
@@ -62,6 +68,15 @@ pub enum LoadError {
     /// What it says of its tools is refused.
     #[error(transparent)]
     Definition(#[from] DefinitionError),
+    /// What it says of its agent is refused.
+    #[error(transparent)]
+    AgentDefinition(#[from] AgentDefinitionError),
+    /// It does not say what its agent is.
+    #[error("the component does not say what its agent is: {error}")]
+    Description {
+        /// How its `describe()` ended.
+        error: CallError,
+    },
     /// The host's own fault.
     #[error("{message}")]
     Host {
@@ -84,7 +99,9 @@ impl LoadError {
             Self::Link(LinkError::Ceiling { .. }) => "limit_above_ceiling",
             Self::Link(_) => "component_does_not_link",
             Self::Definitions { .. } => "definitions_failed",
-            Self::Definition(_) => "definition_refused",
+            Self::ToolsAndAgent => "component_is_tools_and_agent",
+            Self::Description { .. } => "description_failed",
+            Self::Definition(_) | Self::AgentDefinition(_) => "definition_refused",
             Self::Host { .. } => "host_error",
         }
     }

@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use foreshore_domain::agent::AgentDefinition;
 use foreshore_domain::component::{
     ComponentKind, ComponentRef, Inspection, NameError, ToolDefinition,
 };
@@ -22,15 +23,17 @@ use foreshore_domain::id::Digest;
 use foreshore_domain::policy::Policies;
 use semver::Version;
 
+use crate::agent::Agent;
 use crate::aot_cache::{AotCache, CacheError, EntryKind};
 use crate::compile::{Compilation, CompileLimits, Compiler};
-use crate::component::{Component, Origin, Parts};
+use crate::component::{Component, Origin, Parts, Runs};
 use crate::definitions;
 use crate::engine_hash::EngineHash;
 use crate::inspect::{self, Caps, InspectError};
 use crate::load_error::{LoadError, LoadFailure};
 use crate::sandbox::{Linked, Sandbox};
-use crate::{artifact, imports, open_files};
+use crate::turn::LinkedAgent;
+use crate::{agent, artifact, imports, open_files};
 
 /// Settings of the loader. They bound what any component may be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -191,7 +194,12 @@ impl Loader {
         if let Some(denial) = inspection.imports.iter().find_map(imports::denial) {
             return Err(denial.into());
         }
-        if !inspection.kinds.contains(&ComponentKind::Tool) {
+        let is = |kind| inspection.kinds.contains(&kind);
+        let (is_tools, is_agent) = (is(ComponentKind::Tool), is(ComponentKind::Agent));
+        if is_tools && is_agent {
+            return Err(LoadError::ToolsAndAgent);
+        }
+        if !is_tools && !is_agent {
             let exports = match inspection.exports.join(", ") {
                 none if none.is_empty() => "nothing".to_owned(),
                 some => some,
@@ -199,11 +207,20 @@ impl Loader {
             return Err(LoadError::NoTools { exports });
         }
         let compiled = self.compiled(source.bytes, inspection.digest).await?;
-        let linked = self.0.sandbox.link(&compiled, &policy.grant)?;
-        let tools = self.definitions(&linked, &reference, inspection.digest).await?;
-        let tools = on_a_blocking_thread(move || definitions::tools(tools)).await?;
+        let digest = inspection.digest;
+        let runs = if is_agent {
+            let linked = LinkedAgent::new(&self.0.sandbox, &compiled)?;
+            let agent = self.description(&linked, &reference, digest).await?;
+            let agent = on_a_blocking_thread(move || Agent::new(agent)).await?;
+            Runs::Agent(Box::new(agent), linked)
+        } else {
+            let linked = self.0.sandbox.link(&compiled, &policy.grant)?;
+            let tools = self.definitions(&linked, &reference, digest).await?;
+            let tools = on_a_blocking_thread(move || definitions::tools(tools)).await?;
+            Runs::Tools(tools, linked)
+        };
         let origin = source.origin;
-        Ok(Component::new(Parts { reference, inspection, policy, origin, tools, linked }))
+        Ok(Component::new(Parts { reference, inspection, policy, origin, runs }))
     }
 
     /// From the cache, or compiled. Whoever waited for the compiler looks into the cache again:
@@ -258,11 +275,7 @@ impl Loader {
         reference: &ComponentRef,
         digest: Digest,
     ) -> Result<Vec<ToolDefinition>, LoadError> {
-        let loader = self.clone();
-        let kept = on_a_blocking_thread(move || {
-            let entry = loader.0.cache.load(EntryKind::Definitions, &digest)?;
-            definitions::decode(&entry.read().ok()?)
-        });
+        let kept = self.kept(EntryKind::Definitions, digest, definitions::decode);
         if let Some(definitions) = kept.await {
             return Ok(definitions);
         }
@@ -270,14 +283,50 @@ impl Loader {
             .definitions(reference, digest)
             .await
             .map_err(|error| LoadError::Definitions { error })?;
-        let (loader, bytes) = (self.clone(), definitions::encode(&definitions));
+        self.keep(EntryKind::Definitions, digest, definitions::encode(&definitions)).await;
+        Ok(definitions)
+    }
+
+    async fn description(
+        &self,
+        linked: &LinkedAgent,
+        reference: &ComponentRef,
+        digest: Digest,
+    ) -> Result<AgentDefinition, LoadError> {
+        if let Some(kept) = self.kept(EntryKind::Description, digest, agent::decode).await {
+            return Ok(kept);
+        }
+        let described = linked
+            .describe(reference, digest)
+            .await
+            .map_err(|error| LoadError::Description { error })?;
+        self.keep(EntryKind::Description, digest, agent::encode(&described)).await;
+        Ok(described)
+    }
+
+    /// What the component said of itself when it was first loaded.
+    async fn kept<T: Send + 'static>(
+        &self,
+        kind: EntryKind,
+        digest: Digest,
+        decode: fn(&[u8]) -> Option<T>,
+    ) -> Option<T> {
+        let loader = self.clone();
         on_a_blocking_thread(move || {
-            if let Err(error) = loader.0.cache.store(EntryKind::Definitions, &digest, &bytes) {
-                tracing::warn!(%digest, %error, "a component's definitions cannot be kept");
+            let entry = loader.0.cache.load(kind, &digest)?;
+            decode(&entry.read().ok()?)
+        })
+        .await
+    }
+
+    async fn keep(&self, kind: EntryKind, digest: Digest, bytes: Vec<u8>) {
+        let loader = self.clone();
+        on_a_blocking_thread(move || {
+            if let Err(error) = loader.0.cache.store(kind, &digest, &bytes) {
+                tracing::warn!(%digest, %error, "what a component says of itself cannot be kept");
             }
         })
         .await;
-        Ok(definitions)
     }
 }
 

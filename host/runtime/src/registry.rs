@@ -15,6 +15,7 @@ use foreshore_domain::component::{ComponentRef, ToolName};
 use foreshore_domain::id::Digest;
 use semver::Version;
 
+use crate::agent::Agent;
 use crate::component::{Component, Origin};
 use crate::definitions::Tool;
 use crate::load_error::LoadError;
@@ -189,6 +190,26 @@ impl Snapshot {
     /// All components, by name and version.
     pub fn components(&self) -> impl Iterator<Item = &Component> {
         self.by_name.values().flat_map(BTreeMap::values)
+    }
+
+    /// The components that are agents, by name and version.
+    pub fn agents(&self) -> impl Iterator<Item = (&Component, &Agent)> {
+        self.components().filter_map(|component| Some((component, component.agent()?)))
+    }
+
+    /// The component of this name that is an agent: `assistant` is the highest version that is
+    /// one, `assistant@1.2.3` that version.
+    pub fn find_agent(&self, name: &str) -> Option<(&Component, &Agent)> {
+        let (name, version) = match name.split_once('@') {
+            Some((name, version)) => (name, Some(version.parse::<Version>().ok()?)),
+            None => (name, None),
+        };
+        let versions = self.by_name.get(name)?;
+        let mut versions = versions.iter().rev();
+        versions.find_map(|(has, component)| {
+            let is_meant = version.as_ref().is_none_or(|wanted| wanted == has);
+            is_meant.then_some(component).and_then(|one| Some((one, one.agent()?)))
+        })
     }
 
     /// The components that were not loaded.

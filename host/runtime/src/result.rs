@@ -1,18 +1,19 @@
 //! From what a guest gave back to what a caller gets: sizes, JSON and depth are checked here,
 //! and the guest's own errors get their meaning.
 
+use foreshore_domain::agent::{AgentDefinition, Finish, Reply};
 use foreshore_domain::call::{CallContext, CallError, FiredLimit};
 use foreshore_domain::component::{ToolDefinition, ToolHints};
 use foreshore_domain::denial::{Denial, DenialCode};
+use foreshore_domain::effect::{AgentError, BudgetKind};
 use foreshore_domain::grant::Access;
-use foreshore_domain::outcome::{
-    Content, ContentAnnotations, ContentBody, Media, Resource, ResourceBody, ToolResult,
-};
-use serde_json::value::RawValue;
+use foreshore_domain::outcome::{Content, ToolResult};
 
+use crate::bindings::agents::agent;
 use crate::bindings::{tool, types};
-use crate::json_depth::{JSON_DEPTH_MAX, check_json_depth};
+use crate::content::{checked_json, contents, contents_bytes, json_value};
 use crate::limiter::count;
+use crate::turn::TurnFailure;
 
 /// How much of a guest's own words goes into an error.
 const SUBJECT_MAX_CHARACTERS: usize = 512;
@@ -35,7 +36,7 @@ pub(crate) fn call_result(
 fn tool_result(context: &CallContext, outcome: tool::Outcome) -> Result<ToolResult, CallError> {
     check_size(context, &outcome)?;
     let crashed = |message| trap(context, message);
-    let content = outcome.content.into_iter().map(content).collect::<Result<_, _>>();
+    let content = contents(outcome.content);
     let structured = outcome.structured.map(checked_json).transpose();
     Ok(ToolResult {
         is_error: outcome.is_error,
@@ -47,7 +48,11 @@ fn tool_result(context: &CallContext, outcome: tool::Outcome) -> Result<ToolResu
 
 fn check_size(context: &CallContext, outcome: &tool::Outcome) -> Result<(), CallError> {
     let structured = outcome.structured.as_ref().map_or(0, String::len);
-    let bytes: usize = outcome.content.iter().map(content_bytes).sum::<usize>() + structured;
+    holds(context, contents_bytes(&outcome.content) + structured)
+}
+
+/// Whether a result of so many bytes is within `result_max_bytes`.
+fn holds(context: &CallContext, bytes: usize) -> Result<(), CallError> {
     if count(bytes) <= context.limits.result_max_bytes.get() {
         Ok(())
     } else {
@@ -61,66 +66,6 @@ pub(crate) fn too_large(context: &CallContext) -> CallError {
         component: context.component.clone(),
         limit: FiredLimit::Result,
         allowed: context.limits.result_max_bytes.get(),
-    }
-}
-
-fn content_bytes(content: &types::Content) -> usize {
-    let media = |media: &types::Media| media.data.len() + media.mime_type.len();
-    let optional = |text: &Option<String>| text.as_ref().map_or(0, String::len);
-    let body = match &content.body {
-        types::ContentBody::Text(text) | types::ContentBody::Json(text) => text.len(),
-        types::ContentBody::Image(image) => media(image),
-        types::ContentBody::Audio(audio) => media(audio),
-        types::ContentBody::Resource(resource) => {
-            let body = match &resource.body {
-                types::ResourceBody::Link => 0,
-                types::ResourceBody::Text(text) => text.len(),
-                types::ResourceBody::Blob(bytes) => bytes.len(),
-            };
-            body + resource.uri.len()
-                + resource.name.len()
-                + optional(&resource.description)
-                + optional(&resource.mime_type)
-        }
-    };
-    body + content.annotations.as_ref().map_or(0, |hints| optional(&hints.last_modified))
-}
-
-fn content(content: types::Content) -> Result<Content, String> {
-    let body = match content.body {
-        types::ContentBody::Text(text) => ContentBody::Text(text),
-        types::ContentBody::Json(json) => ContentBody::Json(
-            checked_json(json)
-                .map_err(|message| format!("a json part of its result is {message}"))?,
-        ),
-        types::ContentBody::Image(image) => ContentBody::Image(media(image)),
-        types::ContentBody::Audio(audio) => ContentBody::Audio(media(audio)),
-        types::ContentBody::Resource(resource) => ContentBody::Resource(Resource {
-            uri: resource.uri,
-            name: resource.name,
-            description: resource.description,
-            mime_type: resource.mime_type,
-            body: match resource.body {
-                types::ResourceBody::Link => ResourceBody::Link,
-                types::ResourceBody::Text(text) => ResourceBody::Text(text),
-                types::ResourceBody::Blob(bytes) => ResourceBody::Blob(bytes),
-            },
-        }),
-    };
-    Ok(Content { body, annotations: content.annotations.map(annotations) })
-}
-
-fn media(media: types::Media) -> Media {
-    Media { data: media.data, mime_type: media.mime_type }
-}
-
-fn annotations(hints: types::ContentAnnotations) -> ContentAnnotations {
-    ContentAnnotations {
-        user: hints.audience.contains(types::Audience::USER),
-        assistant: hints.audience.contains(types::Audience::ASSISTANT),
-        // Not a number has no place in JSON, and no meaning here.
-        priority: hints.priority.filter(|priority| priority.is_finite()),
-        last_modified: hints.last_modified,
     }
 }
 
@@ -150,9 +95,7 @@ fn guest_error(context: &CallContext, error: types::Error) -> Result<ToolResult,
             format!("not available now; try again in {after_ms} ms")
         }
     };
-    if count(message.len()) > context.limits.result_max_bytes.get() {
-        return Err(too_large(context));
-    }
+    holds(context, message.len())?;
     Ok(ToolResult { is_error: true, content: vec![Content::text(message)], structured: None })
 }
 
@@ -218,18 +161,81 @@ fn definition(tool: tool::Definition) -> Result<ToolDefinition, String> {
     })
 }
 
-fn json_value(text: &str) -> Result<serde_json::Value, String> {
-    check_depth(text)?;
-    serde_json::from_str(text).map_err(|error| format!("not JSON: {error}"))
+/// What an agent says of itself.
+///
+/// # Errors
+/// A schema that is no JSON.
+pub(crate) fn description(described: agent::Definition) -> Result<AgentDefinition, String> {
+    let agent::Definition { name, title, description, parameters_schema } = described;
+    let parameters_schema = parameters_schema
+        .as_deref()
+        .map(json_value)
+        .transpose()
+        .map_err(|message| format!("the schema of its parameters is {message}"))?;
+    Ok(AgentDefinition { name, title, description, parameters_schema })
 }
 
-fn checked_json(text: String) -> Result<Box<RawValue>, String> {
-    check_depth(&text)?;
-    RawValue::from_string(text).map_err(|error| format!("not JSON: {error}"))
+/// What a turn gave back.
+///
+/// # Errors
+/// A reply that is too large or malformed, and the agent's own error.
+pub(crate) fn turn_result(
+    context: &CallContext,
+    returned: Result<types::Reply, types::Error>,
+) -> Result<Reply, TurnFailure> {
+    let reply = match returned {
+        Ok(reply) => reply,
+        Err(error) => return Err(agents_own_error(context, error)),
+    };
+    holds(context, contents_bytes(&reply.message))?;
+    let finish = finish(reply.finish);
+    let message = contents(reply.message).map_err(|message| trap(context, message))?;
+    Ok(Reply { message, finish })
 }
 
-fn check_depth(json: &str) -> Result<(), String> {
-    check_json_depth(json.as_bytes(), JSON_DEPTH_MAX).map_err(|error| format!("refused: {error}"))
+fn finish(finish: types::Finish) -> Finish {
+    match finish {
+        types::Finish::Stop => Finish::Stop,
+        types::Finish::Budget => Finish::Budget,
+        types::Finish::GaveUp => Finish::GaveUp,
+    }
+}
+
+/// The agent's own words, bounded. They are kept as its own, and decide nothing: a code that it
+/// claims is text.
+fn agents_own_error(context: &CallContext, error: types::Error) -> TurnFailure {
+    let error = match error {
+        types::Error::Denied(denial) => AgentError::Denied {
+            code: shortened(&denial.code),
+            subject: shortened(&denial.subject),
+        },
+        types::Error::Refused(message) => AgentError::Refused(shortened(&message)),
+        types::Error::Invalid(input) => AgentError::Invalid {
+            pointer: shortened(&input.pointer),
+            message: shortened(&input.message),
+        },
+        types::Error::NotFound(name) => AgentError::NotFound(shortened(&name)),
+        types::Error::Exhausted(budget) => AgentError::Exhausted(budget_kind(budget)),
+        types::Error::Unavailable(after_ms) => AgentError::Unavailable(after_ms),
+        types::Error::UnknownOutcome(what) => AgentError::UnknownOutcome(shortened(&what)),
+        types::Error::Failed(message) => match holds(context, message.len()) {
+            Ok(()) => AgentError::Failed(message),
+            Err(error) => return error.into(),
+        },
+    };
+    TurnFailure::Agent(error)
+}
+
+fn budget_kind(budget: types::Budget) -> BudgetKind {
+    match budget {
+        types::Budget::Fuel => BudgetKind::Fuel,
+        types::Budget::Time => BudgetKind::Time,
+        types::Budget::Memory => BudgetKind::Memory,
+        types::Budget::Bytes => BudgetKind::Bytes,
+        types::Budget::Tokens => BudgetKind::Tokens,
+        types::Budget::Calls => BudgetKind::Calls,
+        types::Budget::Cost => BudgetKind::Cost,
+    }
 }
 
 fn trap(context: &CallContext, message: String) -> CallError {
@@ -242,18 +248,4 @@ fn shortened(text: &str) -> String {
         .take(SUBJECT_MAX_CHARACTERS)
         .map(|character| if character.is_control() { ' ' } else { character })
         .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn json_parts_are_json_and_nest_no_deeper_than_allowed() {
-        let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
-        assert!(checked_json(nested(32)).is_ok());
-        assert!(checked_json(nested(33)).expect_err("deep").contains("32 levels"));
-        assert!(checked_json("{\"a\":1".to_owned()).expect_err("cut").starts_with("not JSON"));
-        assert!(checked_json("1 2".to_owned()).is_err());
-    }
 }

@@ -22,7 +22,8 @@ use crate::bindings::ToolComponentPre;
 use crate::call::{self, CallReport, Run};
 use crate::capability::filesystem::{MountTable, Mounts};
 use crate::capability::{
-    clock, config, filesystem, http, io, keyvalue, log, memory, progress, random, sockets, stdio,
+    agent, clock, config, filesystem, http, io, keyvalue, log, memory, progress, random, sockets,
+    stdio,
 };
 use crate::engine::{EngineConfig, new_engine};
 use crate::error::{EngineError, LinkError};
@@ -37,6 +38,7 @@ pub struct Sandbox(Arc<Shared>);
 struct Shared {
     engine: Engine,
     linkers: Linkers,
+    agent_linker: Linker<State>,
     scheduler: Scheduler,
     effects: Arc<dyn Effects>,
     changes: Option<Arc<dyn FileChanges>>,
@@ -58,10 +60,13 @@ impl Sandbox {
         let engine = new_engine(config)?;
         let linkers = Linkers::new(&engine)
             .map_err(|error| EngineError::Link { message: format!("{error:#}") })?;
+        let agent_linker = agent_linker(&engine)
+            .map_err(|error| EngineError::Link { message: format!("{error:#}") })?;
         let first_slice = Duration::from_millis(config.first_slice_ms);
         Ok(Self(Arc::new(Shared {
             engine,
             linkers,
+            agent_linker,
             scheduler: Scheduler::new(config.heavy_permits, first_slice),
             effects,
             changes,
@@ -122,9 +127,31 @@ impl Sandbox {
         Ok(Linked { sandbox: self.clone(), pre, grant: Arc::clone(grant), mounts })
     }
 
+    /// What agents are linked to; it is the same for all of them.
+    pub(crate) fn agent_linker(&self) -> &Linker<State> {
+        &self.0.agent_linker
+    }
+
+    /// The door.
+    pub(crate) fn effects(&self) -> Arc<dyn Effects> {
+        Arc::clone(&self.0.effects)
+    }
+
+    /// By what guests take turns on the processors: the scheduler, and the fuel between two
+    /// yields.
+    pub(crate) fn turns(&self) -> (&Scheduler, u64) {
+        (&self.0.scheduler, self.0.config.fuel_yield_interval)
+    }
+
     fn open_mounts(&self, grant: &Grant) -> Result<Mounts, LinkError> {
         Mounts::open(grant, &self.0.mounts, self.0.changes.as_deref())
     }
+}
+
+fn agent_linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
+    let mut linker = Linker::new(engine);
+    agent::link(&mut linker)?;
+    Ok(linker)
 }
 
 type Link = fn(&mut Linker<State>) -> wasmtime::Result<()>;
@@ -242,9 +269,9 @@ impl Linked {
     ) -> CallReport {
         let mounts = match self.mounts_of(&context.grant) {
             Ok(mounts) => mounts,
-            Err(error) => return CallReport::not_started(&error),
+            Err(error) => return CallReport::not_started(error.to_string()),
         };
-        let effects = Arc::clone(&self.sandbox.0.effects);
+        let effects = self.sandbox.effects();
         let scope = Arc::new(CallScope::new(Arc::clone(&context), effects));
         // What wit-bindgen makes of a type alias is borrowed as the owned type.
         let arguments = arguments.to_owned();
@@ -270,8 +297,8 @@ impl Linked {
             &mut wasmtime::Store<State>,
         ) -> wasmtime::Result<R>,
     ) -> Run<R> {
-        let Shared { scheduler, config, .. } = &*self.sandbox.0;
-        call::run(&self.pre, scheduler, config.fuel_yield_interval, scope, mounts, function).await
+        let (scheduler, interval) = self.sandbox.turns();
+        call::run(self.pre.engine(), &self.pre, scheduler, interval, scope, mounts, function).await
     }
 
     /// The mounts are open since the component was linked, unless this call has other grants.
@@ -285,7 +312,7 @@ impl Linked {
 }
 
 /// The door of a component that is only asked what it is: closed.
-struct NoEffects;
+pub(crate) struct NoEffects;
 
 impl Effects for NoEffects {
     fn perform<'a>(
@@ -295,7 +322,7 @@ impl Effects for NoEffects {
     ) -> BoxFuture<'a, Result<EffectOutcome, EffectError>> {
         let denial = Denial {
             code: DenialCode::DeniedByTool,
-            subject: format!("{} while its tools are listed", effect.kind()),
+            subject: format!("{} while it says what it is", effect.kind()),
             grant: String::new(),
         };
         Box::pin(async { Err(denial.into()) })

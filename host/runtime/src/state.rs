@@ -34,6 +34,8 @@ pub(crate) struct State {
     pub(crate) http_door: HttpDoor,
     pub(crate) config: Option<WasiConfigVariables>,
     pub(crate) sockets: Option<WasiSocketsCtx>,
+    /// The random numbers of a turn.
+    pub(crate) random: Option<Box<blake3::OutputReader>>,
 }
 
 impl State {
@@ -52,6 +54,7 @@ impl State {
             http_door: HttpDoor::new(Arc::clone(&scope)),
             config: None,
             sockets: None,
+            random: None,
             scope,
         }
     }
@@ -64,6 +67,8 @@ pub(crate) struct CallScope {
     pub(crate) effects: Arc<dyn Effects>,
     pub(crate) transcript: Transcript,
     pub(crate) started: Instant,
+    /// How long it may take: `deadline_ms`, and for an agent what is left of its turn.
+    pub(crate) deadline: Duration,
     operations: AtomicU64,
     host_time_ns: AtomicU64,
     /// Of that, what came since the guest last gave its thread to others.
@@ -86,6 +91,7 @@ impl CallScope {
     pub(crate) fn new(context: Arc<CallContext>, effects: Arc<dyn Effects>) -> Self {
         Self {
             transcript: Transcript::new(&context.limits),
+            deadline: context.turn.as_ref().map_or(context.limits.deadline(), |turn| turn.wall),
             context,
             effects,
             started: Instant::now(),
@@ -117,11 +123,16 @@ impl CallScope {
         if before.saturating_add(operations) > allowed {
             return Err(LimitFired { limit: FiredLimit::HostOperations, allowed });
         }
-        if self.started.elapsed() > limits.deadline() {
-            let allowed = limits.deadline_ms.get();
+        if self.started.elapsed() > self.deadline {
+            let allowed = self.deadline_ms();
             return Err(LimitFired { limit: FiredLimit::Deadline, allowed });
         }
         Ok(())
+    }
+
+    /// How long the call may take, in milliseconds.
+    pub(crate) fn deadline_ms(&self) -> u64 {
+        u64::try_from(self.deadline.as_millis()).unwrap_or(u64::MAX)
     }
 
     /// Runs work that the host does on the guest's own thread, and counts its time as the host's.

@@ -106,9 +106,8 @@ fn take<'a>(
 ) -> Option<()> {
     let Some(condition) = condition else { return Some(()) };
     let found = texts.into_iter().find_map(|text| condition.captures(text))?;
-    if caught.len() <= 1 && found.len() > 1 {
-        *caught = found;
-    } else if caught.is_empty() {
+    // The first with groups, and before one is found the first that matched at all.
+    if caught.is_empty() || (caught.len() == 1 && found.len() > 1) {
         *caught = found;
     }
     Some(())

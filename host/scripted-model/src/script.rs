@@ -107,6 +107,13 @@ impl Script {
         Self::saying("{{last_user}}").expect("invariant: the template is sound")
     }
 
+    /// A small model that drives an agent over the tools `files`, `query` and `memory`: what
+    /// `foreshore demo` runs where there is no other. Its rules are in `scripts/demo.toml`.
+    pub fn demo() -> Self {
+        let script = Self::parse(include_str!("../scripts/demo.toml"), Format::Toml);
+        script.expect("invariant: a test parses it")
+    }
+
     /// Any model answers with `text`, which may be a template.
     ///
     /// # Errors

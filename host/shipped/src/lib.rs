@@ -69,6 +69,15 @@ fn limits(name: &str) -> LimitsPatch {
         }
         // Reads trees of files; each step of that is the host's time.
         "files" => LimitsPatch { fuel: Some(5_000_000_000), deadline_ms: Some(10_000), ..default },
+        // Runs a script over files; holds what is between the stages of a pipeline. What it writes
+        // comes twice, as text and as a value, where a byte may take six.
+        "shell" => LimitsPatch {
+            fuel: Some(10_000_000_000),
+            memory_max_bytes: Some(64 << 20),
+            deadline_ms: Some(10_000),
+            result_max_bytes: Some(4 << 20),
+            ..default
+        },
         // Waits for others.
         "fetch" => LimitsPatch { deadline_ms: Some(30_000), ..default },
         _ => default,
@@ -84,7 +93,7 @@ mod tests {
     #[test]
     fn the_shipped_components_are_all_there() {
         let names: Vec<_> = components().iter().map(|shipped| shipped.name).collect();
-        assert_eq!(names, ["fetch", "files", "interpret", "memory", "query"]);
+        assert_eq!(names, ["fetch", "files", "interpret", "memory", "query", "shell"]);
         for shipped in components() {
             // 0x0d 0x00 0x01 0x00 after the magic number: a component, not a module.
             assert_eq!(shipped.bytes[..8], *b"\0asm\x0d\0\x01\0", "{}", shipped.name);

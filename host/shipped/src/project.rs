@@ -1,5 +1,5 @@
-//! What `foreshore new tool NAME` writes: the template of `sdk/templates/tool-rust` with its name
-//! filled in, and the SDK beside it in `vendor/`, so that the new folder builds wherever it lies.
+//! What `foreshore new` writes: a template of `sdk/templates` with its name filled in, and the SDK
+//! beside it in `vendor/`, so that the new folder builds wherever it lies.
 //!
 //! It touches no file system: the command decides where files go and what it may overwrite.
 
@@ -17,8 +17,22 @@ pub struct ProjectFile {
 /// # Errors
 /// A name that a component may have and a package may not.
 pub fn tool(name: &str) -> Result<Vec<ProjectFile>, ProjectNameError> {
+    project(include!(concat!(env!("OUT_DIR"), "/tool.rs")), name)
+}
+
+/// The files of a component in Rust that is an agent.
+///
+/// # Errors
+/// As [`tool`].
+pub fn agent(name: &str) -> Result<Vec<ProjectFile>, ProjectNameError> {
+    project(include!(concat!(env!("OUT_DIR"), "/agent.rs")), name)
+}
+
+fn project(
+    files: &[(&'static str, &str)],
+    name: &str,
+) -> Result<Vec<ProjectFile>, ProjectNameError> {
     check(name)?;
-    let files: &[(&'static str, &str)] = include!(concat!(env!("OUT_DIR"), "/project.rs"));
     Ok(files
         .iter()
         .map(|(path, text)| ProjectFile { path, text: filled_in(path, text, name) })
@@ -131,18 +145,25 @@ mod tests {
 
     #[test]
     fn the_name_is_filled_in_and_no_placeholder_stays() {
-        let files = tool("word-size").expect("a name");
-        let text = |path: &str| {
-            let file = files.iter().find(|file| file.path == path);
-            &file.unwrap_or_else(|| panic!("{path} is missing")).text
-        };
-        assert!(text("Cargo.toml").contains("name = \"word-size\""));
-        assert!(text("README.md").contains("release/word_size.wasm"));
-        assert!(text("Cargo.lock").contains("name = \"word-size\""));
-        for file in &files {
-            let is_ours = !file.path.starts_with("vendor/");
-            assert!(!(is_ours && file.text.contains("{{")), "{}", file.path);
+        for files in [tool("word-size"), agent("word-size")] {
+            let files = files.expect("a name");
+            assert!(text(&files, "Cargo.toml").contains("name = \"word-size\""));
+            assert!(text(&files, "Cargo.lock").contains("name = \"word-size\""));
+            for file in &files {
+                let is_ours = !file.path.starts_with("vendor/");
+                assert!(!(is_ours && file.text.contains("{{")), "{}", file.path);
+            }
         }
+        let files = tool("word-size").expect("a name");
+        assert!(text(&files, "README.md").contains("release/word_size.wasm"));
+        let files = agent("word-size").expect("a name");
+        assert!(text(&files, "README.md").contains("[agents.word-size]"));
+        assert!(text(&files, "src/lib.rs").contains("#[agent(name = \"word-size\")]"));
+    }
+
+    fn text<'a>(files: &'a [ProjectFile], path: &str) -> &'a str {
+        let file = files.iter().find(|file| file.path == path);
+        &file.unwrap_or_else(|| panic!("{path} is missing")).text
     }
 
     #[test]

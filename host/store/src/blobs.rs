@@ -2,13 +2,16 @@
 //!
 //! They are written in the transaction of the event that names them, and are counted: one
 //! reference for each event that names a digest, one less for each `blob.released` that lists
-//! it and for each version of a record that is no longer kept. The count is a view (`views/blob_references`), made from the events alone; at zero the
+//! it and for each version of a record that is no longer kept; forks hold, and deleted
+//! conversations release, what their turns need. The count is a view
+//! (`views/blob_references`), made from the events alone; at zero the
 //! bytes go, in the same transaction. The invariant: **no event is recorded that names a blob
 //! which is not stored**, and no bytes are given out that do not hash to the name asked for.
 
 use std::collections::BTreeSet;
 
 use foreshore_domain::blob::BlobDigest;
+use foreshore_domain::conversation::kind as conversation;
 use redb::{ReadTransaction, ReadableTable as _, TableDefinition, TableError, WriteTransaction};
 
 use crate::commit::Blob;
@@ -73,7 +76,16 @@ pub(crate) fn named(kind: &str, payload: &[u8]) -> BTreeSet<BlobDigest> {
 
 /// Whether events of a kind may name blobs.
 pub(crate) fn may_name(kind: &str) -> bool {
-    kind.starts_with("file.") || matches!(kind, "memory.put" | "variable.set")
+    kind.starts_with("file.")
+        || matches!(kind, "memory.put" | "variable.set")
+        || matches!(
+            kind,
+            conversation::QUEUED
+                | conversation::ENDED
+                | conversation::EFFECT
+                | conversation::TOOL_RESULT
+                | conversation::NOTE
+        )
 }
 
 /// Stores a blob, unless it is there.

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use foreshore_domain::blob::BlobDigest;
+use foreshore_domain::conversation::{Body, Payload};
 use foreshore_domain::event::{EventKind, NewEvent, Stream, Tenant};
+use foreshore_domain::id::TurnId;
 use foreshore_domain::memory::Conversation;
 use redb::Database;
 use redb::backends::InMemoryBackend;
@@ -31,8 +33,11 @@ use crate::reserve::Reserve;
 use crate::seal_files::SealFiles;
 use crate::seals::{self, Opening, Seals};
 use crate::start::{self, Medium};
+use crate::views::budgets::BudgetsReader;
+use crate::views::conversations::{self, ConversationsReader, OpenTurn};
 use crate::views::files::FilesReader;
 use crate::views::memory::{CacheStats, MemoryReader};
+use crate::views::questions::QuestionsReader;
 use crate::views::streams;
 use crate::views::variables::VariablesReader;
 use crate::writer::{Shared, Writer, host_event};
@@ -406,6 +411,70 @@ impl Journal {
     ) -> Result<VariablesReader, ReadError> {
         let read = self.db()?.begin_read()?;
         Ok(VariablesReader::open(&read, tenant.as_str(), conversation.as_str())?)
+    }
+
+    /// A tenant's conversations and turns as they stand now.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn conversations(&self, tenant: &Tenant) -> Result<ConversationsReader, ReadError> {
+        let read = self.db()?.begin_read()?;
+        Ok(ConversationsReader::open(&read, tenant.as_str())?)
+    }
+
+    /// Every turn that has not ended, of every tenant, with the tenant; a tenant's oldest first.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn open_turns(&self) -> Result<Vec<(String, OpenTurn)>, ReadError> {
+        self.reading(|read| Ok(conversations::open_turns(read)?))
+    }
+
+    /// What a turn did: at most `max` events of its stream, from number `from_seq` on.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn turn_record(
+        &self,
+        tenant: &Tenant,
+        turn: TurnId,
+        from_seq: u64,
+        max: usize,
+    ) -> Result<Vec<Event>, ReadError> {
+        self.read_stream(tenant, &Stream::Turn(turn), from_seq, max)
+    }
+
+    /// The JSON of a payload, wherever it is; `None` if its conversation was deleted.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn payload(&self, payload: &Payload) -> Result<Option<String>, ReadError> {
+        match &payload.body {
+            Body::Inline(json) => Ok(Some(json.as_str().to_owned())),
+            Body::Blob { digest, .. } => {
+                let Some(bytes) = self.blob(digest)? else { return Ok(None) };
+                let json = String::from_utf8(bytes);
+                json.map(Some).map_err(|_| CorruptError::Blob { digest: *digest }.into())
+            }
+        }
+    }
+
+    /// The questions of all tenants as they stand now.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn questions(&self) -> Result<QuestionsReader, ReadError> {
+        let read = self.db()?.begin_read()?;
+        Ok(QuestionsReader::open(&read)?)
+    }
+
+    /// What a tenant spent, as it stands now.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn budgets(&self, tenant: &Tenant) -> Result<BudgetsReader, ReadError> {
+        let read = self.db()?.begin_read()?;
+        Ok(BudgetsReader::open(&read, tenant.as_str())?)
     }
 
     /// Reads one state of the journal.

@@ -6,15 +6,17 @@ use std::path::{Path, PathBuf};
 
 use redb::{Database, DatabaseError};
 
-use crate::db::{Db, Opener};
+use crate::db::{Db, Opener, storage};
 use crate::error::{OpenError, ReadError};
 use crate::facts::Tip;
 use crate::frames::Frames;
 use crate::meta::{self, Meta};
 use crate::rebuild::{self, Progress};
+use crate::views;
 
-/// What the tables look like. Versions of before there was a number are 1: frames alone.
-pub(crate) const SCHEMA: u32 = 2;
+/// What the tables look like. Versions of before there was a number are 1: frames alone; 2 has
+/// no conversations, and variables that do not say which event set them.
+pub(crate) const SCHEMA: u32 = 3;
 
 /// What the database is in.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -88,13 +90,13 @@ pub(crate) fn tip_of(db: &Db) -> Result<Tip, ReadError> {
     Frames::new(&read, base)?.tip()
 }
 
-/// Writes the version; whatever events there are have to be shown to the views.
-fn mark_new(db: &Db) -> Result<(), redb::Error> {
-    let txn = db.begin_write()?;
-    meta::set_schema(&txn, SCHEMA)?;
-    meta::set_rebuilt_to(&txn, Some(0))?;
-    txn.commit()?;
-    Ok(())
+/// Writes the version; whatever events there are have to be shown to the views, from the first.
+fn mark_new(db: &Db) -> Result<(), ReadError> {
+    let txn = db.begin_write().map_err(storage)?;
+    views::clear(&txn)?;
+    meta::set_schema(&txn, SCHEMA).map_err(storage)?;
+    meta::set_rebuilt_to(&txn, Some(0)).map_err(storage)?;
+    txn.commit().map_err(storage)
 }
 
 /// Keeps a copy of a database of an older schema beside it, before it is brought up to date.

@@ -10,7 +10,7 @@ mod large;
 mod measure;
 mod seals;
 mod upkeep;
-mod views;
+pub(crate) mod views;
 
 use std::path::Path;
 use std::time::Duration;

@@ -8,14 +8,18 @@
 //! view that is there**, whatever transactions the events came in.
 
 pub(crate) mod blob_references;
+pub mod budgets;
 mod codec;
+pub mod conversations;
 pub mod files;
 pub mod memory;
+pub mod questions;
 pub(crate) mod streams;
 pub mod variables;
 
 use std::fmt;
 
+use foreshore_domain::conversation::kind as conversation_kind;
 use foreshore_domain::memory::kind as memory_kind;
 use foreshore_domain::variables::KIND_SET;
 use redb::{ReadTransaction, WriteTransaction};
@@ -139,7 +143,7 @@ impl<'t> Views<'t> {
 
     /// Whether any view would look at such an event.
     pub(crate) fn concerns(stream_is_guarded: bool, kind: &str) -> bool {
-        stream_is_guarded || blob_references::concerns(kind)
+        stream_is_guarded || blob_references::concerns(kind) || kind == conversation_kind::SPENT
     }
 
     /// Takes the next event. After an error the transaction must be aborted.
@@ -157,7 +161,7 @@ impl<'t> Views<'t> {
                 let mut released = Vec::new();
                 let receipt = memory::apply(self.txn, event, &mut released)?;
                 for digest in released {
-                    self.references.release(self.txn, event, &digest)?;
+                    self.references.release(self.txn, event, &digest, 1)?;
                 }
                 Ok(receipt)
             }
@@ -168,6 +172,13 @@ impl<'t> Views<'t> {
             | files::kind::UNDO_PLANNED
             | files::kind::UNDONE
             | files::kind::DROPPED => files::apply(self.txn, event),
+            conversation_kind::ASKED | conversation_kind::ANSWERED => {
+                questions::apply(self.txn, event)
+            }
+            conversation_kind::SPENT => budgets::apply(self.txn, event),
+            kind if conversations::follows(kind) => {
+                conversations::apply(self.txn, event, &mut self.references)
+            }
             _ => Ok(Receipt::NONE),
         }
     }
@@ -199,8 +210,11 @@ impl<'t> Views<'t> {
 pub(crate) fn clear(txn: &WriteTransaction) -> Result<(), ViewError> {
     streams::clear(txn)?;
     blob_references::clear(txn)?;
+    budgets::clear(txn)?;
+    conversations::clear(txn)?;
     files::clear(txn)?;
     memory::clear(txn)?;
+    questions::clear(txn)?;
     variables::clear(txn)
 }
 
@@ -209,8 +223,11 @@ pub(crate) fn dump(txn: &ReadTransaction) -> Result<Vec<(&'static str, Vec<u8>)>
     Ok(vec![
         ("streams", streams::dump(txn)?),
         ("blob references", blob_references::dump(txn)?),
+        ("budgets", budgets::dump(txn)?),
+        ("conversations", conversations::dump(txn)?),
         ("files", files::dump(txn)?),
         ("memory", memory::dump(txn)?),
+        ("questions", questions::dump(txn)?),
         ("variables", variables::dump(txn)?),
     ])
 }

@@ -20,7 +20,7 @@ use proc_macro::TokenStream;
 ///   comment on an argument describes it, and `#[serde(..)]` and `#[schemars(..)]` on it work as
 ///   on a struct's field (`#[serde(default)]`, `#[schemars(range(min = 1))]`).
 /// - Returns `String` (text), `Outcome` (taken as it is), `()`, or any type that derives
-///   `Serialize` and `JsonSchema` (structured); or a `Result` of one of these with an error that
+///   `Serialize` and `JsonSchema` (structured; in `Rendered` with a text of its own); or a `Result` of one of these with an error that
 ///   converts into `foreshore_sdk::Error`.
 ///
 /// `#[tool(name = "other-name", title = "Other title", read_only, idempotent)]`: the name is the

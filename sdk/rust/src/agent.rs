@@ -64,6 +64,7 @@ pub mod reply;
 pub mod secrets;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;
+pub mod text;
 pub mod tools;
 pub mod variables;
 

@@ -65,6 +65,7 @@ pub use error::Error;
 #[cfg(feature = "agent")]
 pub use foreshore_sdk_macros::agent;
 pub use foreshore_sdk_macros::tool;
+pub use returns::Rendered;
 pub use tool::Tool;
 
 // Authors' derives and the code that `#[tool]` writes name these.

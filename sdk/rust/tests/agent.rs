@@ -92,6 +92,9 @@ fn errors_of_a_model_arrive_as_what_they_are() {
     let mut host = Scripted::new();
     assert_eq!(host.turn::<echo>("Hello.").expect_err("no model"), Error::unavailable(None));
     assert!(inference::takes_no_tools(&Error::invalid("/config/tools", "no")));
+    let said = "registry.ollama.ai/library/gemma3:4b does not support tools";
+    assert!(inference::takes_no_tools(&Error::invalid("", said)));
+    assert!(!inference::takes_no_tools(&Error::invalid("", "no such option")));
     assert!(inference::is_too_long(&Error::invalid("/messages", "too long")));
     assert!(!inference::is_too_long(&Error::invalid("/config/tools", "no")));
 }

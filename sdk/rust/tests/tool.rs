@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use foreshore_sdk::{ContentBody, Error, Hints, JsonSchema, Outcome, Tool, tool};
+use foreshore_sdk::{ContentBody, Error, Hints, JsonSchema, Outcome, Rendered, Tool, tool};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -53,6 +53,12 @@ fn word_count(
     without.sort();
     let words = text.split(' ').filter(|word| without.binary_search(&(*word).to_owned()).is_err());
     words.filter(|word| word.len() >= min.unwrap_or(1)).count().to_string()
+}
+
+/// Find, and say it in words.
+#[tool]
+fn told() -> Result<Rendered<Found>, Error> {
+    Ok(Rendered::new(Found { count: 2, first: None }, "two"))
 }
 
 /// Do nothing at all.
@@ -227,4 +233,13 @@ fn an_error_keeps_its_kind() {
         assert!(matches!(search::call(wrong), Err(Error::Invalid { .. })), "{wrong}");
     }
     assert!(matches!(nothing::call(r#"{"extra": 1}"#), Err(Error::Invalid { .. })));
+}
+
+#[test]
+fn a_value_with_a_text_of_its_own_keeps_its_schema() {
+    let schema = told::definition().output_schema.expect("a schema");
+    assert_eq!(Some(schema), search::definition().output_schema);
+    let outcome = told::call("{}").expect("a result");
+    assert_eq!(outcome.structured.as_deref(), Some("{\"count\":2}"));
+    assert_eq!(Outcome { structured: None, ..outcome }, Outcome::text("two"));
 }

@@ -274,3 +274,28 @@ fn an_answer_that_was_cut_says_so_and_an_empty_one_is_asked_for_again() {
     let reply = host.turn::<assistant>("Another.").expect("a reply");
     assert_eq!(reply.finish, Finish::GaveUp);
 }
+
+#[test]
+fn each_call_has_an_id_of_its_own_and_too_many_at_once_are_told() {
+    let mut host = Scripted::new();
+    host.tool("files.read", |_| Ok(Outcome::text("x")));
+    host.model(|request| match results(request).len() {
+        0 => {
+            let mut many = calls(&[("files__read", json!({}))]);
+            many.message.tool_calls[0].id = String::new();
+            many.message.tool_calls = vec![many.message.tool_calls[0].clone(); 40];
+            Ok(many)
+        }
+        40 => Ok("Done.".into()),
+        other => panic!("{other}"),
+    });
+    let parameters = json!({"context_tokens": 100_000});
+    host.models[0].context_length = None;
+    host.turn_with::<assistant>("Read it.", &parameters).expect("a reply");
+    assert_eq!(host.call_batches, [32]);
+    let last = host.requests.last().expect("a request");
+    assert!(results(last)[32..].iter().all(|told| told.starts_with("Not done: at most 32")));
+    let asked = last.messages.iter().flat_map(|message| &message.tool_calls);
+    let ids: std::collections::BTreeSet<_> = asked.map(|call| call.id.clone()).collect();
+    assert_eq!(ids.len(), 40);
+}

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::memory::{MemoryRead, MemoryWrite, Recalled, Remembered};
 use crate::agent::Reply;
-use crate::inference::{ChatRequest, Completion, EmbedRequest, Embeddings, Model};
+use crate::inference::{ChatRequest, Completion, EmbedRequest, Embeddings, Message, Model};
 use crate::memory::{JsonType, VariableName};
 use crate::outcome::{Content, ToolResult};
 
@@ -238,7 +238,7 @@ pub enum AgentOutcome {
     /// The version that was written.
     VariableSet(u64),
     /// Messages, oldest first.
-    Messages(Vec<crate::inference::Message>),
+    Messages(Vec<Said>),
     /// The summary and the last turn that it covers, if there is one.
     Summary(Option<(String, u64)>),
     /// What the person did.
@@ -297,6 +297,16 @@ pub struct VariableEntry {
     pub size_bytes: u64,
     /// At most 120 characters.
     pub first_line: String,
+}
+
+/// A message of the conversation and the turn that it was said in.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Said {
+    /// The number of the turn.
+    pub turn: u64,
+    /// What was said.
+    pub message: Message,
 }
 
 /// What a person did with a question.

@@ -1,4 +1,4 @@
-//! `foreshore new tool NAME`: a component of one's own, ready to build.
+//! `foreshore new tool NAME` and `new agent NAME`: a component of one's own, ready to build.
 //!
 //! The files are part of this binary. Nothing that exists is ever overwritten: the folder is made
 //! by this command or the command fails.
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
-use foreshore_shipped::project::{self, ProjectFile};
+use foreshore_shipped::project::{self, ProjectFile, ProjectNameError};
 
 use super::exit::{Exit, Failure};
 use super::output::{Paint, print};
@@ -16,11 +16,13 @@ use super::output::{Paint, print};
 #[derive(Debug, Subcommand)]
 pub(super) enum New {
     /// A tool in Rust, with test cases; needs nothing but cargo
-    Tool(NewTool),
+    Tool(NewComponent),
+    /// An agent in Rust, with a test that plays its model; needs nothing but cargo
+    Agent(NewComponent),
 }
 
 #[derive(Debug, Args)]
-pub(super) struct NewTool {
+pub(super) struct NewComponent {
     /// The component's name: a-z, 0-9, "-" and "_"
     name: String,
     /// The folder to make [default: ./NAME]
@@ -31,32 +33,65 @@ pub(super) struct NewTool {
 impl New {
     pub(super) fn run(self) -> Result<Exit, Failure> {
         match self {
-            Self::Tool(command) => command.run(),
+            Self::Tool(command) => command.tool(),
+            Self::Agent(command) => command.agent(),
         }
     }
 }
 
-impl NewTool {
-    fn run(self) -> Result<Exit, Failure> {
-        let files = project::tool(&self.name).map_err(|error| Failure::Usage(error.to_string()))?;
-        let folder = self.path.clone().unwrap_or_else(|| PathBuf::from(&self.name));
-        write(&folder, &files)?;
-        let paint = Paint::stdout();
-        let (made, count) = (paint.green("made"), files.len());
-        let wasm = self.name.replace('-', "_");
-        let (folder, name) = (folder.display(), &self.name);
+impl NewComponent {
+    fn tool(self) -> Result<Exit, Failure> {
+        let made = self.make(project::tool(&self.name))?;
+        let (folder, name, wasm) = (self.folder(), &self.name, self.wasm());
+        let folder = folder.display();
         print(&format!(
-            "{made} {folder} ({count} files)
+            "{made}
 
 Next:
   cd {folder}
   cargo build --release --target wasm32-wasip2
-  foreshore test target/wasm32-wasip2/release/{wasm}.wasm --cases cases
+  foreshore test {wasm} --cases cases
   foreshore call {name}.count '{{\"path\": \"/data/README.md\"}}' \\
-    --component target/wasm32-wasip2/release/{wasm}.wasm --mount ./:/data:ro
+    --component {wasm} --mount ./:/data:ro
 "
         ));
         Ok(Exit::Success)
+    }
+
+    fn agent(self) -> Result<Exit, Failure> {
+        let made = self.make(project::agent(&self.name))?;
+        let folder = self.folder();
+        let folder = folder.display();
+        print(&format!(
+            "{made}
+
+Next:
+  cd {folder}
+  cargo test
+  cargo build --release --target wasm32-wasip2
+  foreshore component inspect {wasm}
+",
+            wasm = self.wasm()
+        ));
+        Ok(Exit::Success)
+    }
+
+    /// Writes the files; the line that says so.
+    fn make(&self, files: Result<Vec<ProjectFile>, ProjectNameError>) -> Result<String, Failure> {
+        let files = files.map_err(|error| Failure::Usage(error.to_string()))?;
+        let folder = self.folder();
+        write(&folder, &files)?;
+        let made = Paint::stdout().green("made");
+        Ok(format!("{made} {} ({} files)", folder.display(), files.len()))
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.path.clone().unwrap_or_else(|| PathBuf::from(&self.name))
+    }
+
+    /// The component, from the folder, once it is built.
+    fn wasm(&self) -> String {
+        format!("target/wasm32-wasip2/release/{}.wasm", self.name.replace('-', "_"))
     }
 }
 

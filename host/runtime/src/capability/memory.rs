@@ -1,13 +1,15 @@
 //! `foreshore:memory`: records, relations and search in namespaces.
 //!
-//! Granted by `Grant::memory`; linked only for components that have it. This file translates:
-//! what is asked goes to the door as [`Effect::Recall`] or [`Effect::Remember`]. It bounds what
-//! a guest may ask for at once, and counts each thing asked for as an operation. Nothing here
+//! Granted by `Grant::memory`; linked only for tools that have it, and for agents. This file
+//! translates: what is asked goes to the door as [`Effect::Recall`] or [`Effect::Remember`];
+//! what an agent asks is numbered and recorded, so it goes as [`AgentEffect`]. It bounds what a
+//! guest may ask for at once, and counts each thing asked for as an operation. Nothing here
 //! decides who may reach a namespace, or says where a text came from.
 
 use foreshore_domain::effect::{
-    Effect, EffectError, EffectOutcome, MemoryEntry, MemoryRead, MemoryReadKind, MemoryRecord,
-    MemoryRefusal, MemoryWrite, MemoryWriteKind, Recalled, Remembered, SearchMethod, Space,
+    AgentEffect, AgentOutcome, Effect, EffectError, EffectOutcome, MemoryEntry, MemoryRead,
+    MemoryReadKind, MemoryRecord, MemoryRefusal, MemoryWrite, MemoryWriteKind, Recalled,
+    Remembered, SearchMethod, Space,
 };
 use foreshore_domain::grant::Access;
 use foreshore_domain::memory as domain;
@@ -17,6 +19,7 @@ use wasmtime::component::{HasSelf, Linker};
 
 use crate::bindings::foreshore::memory::memory;
 use crate::bindings::types;
+use crate::capability::told::{Answer, invalid};
 use crate::limiter::{count, size};
 use crate::state::{CallScope, State};
 
@@ -30,8 +33,6 @@ const VALUE_MAX_BYTES: usize = 1 << 20;
 const HITS_MAX: u32 = 100;
 /// What a search, or a walk over the graph, counts for: it takes the host up to 20 ms.
 const SEARCH_OPERATIONS: u64 = 1_000;
-
-type Answer<T> = std::result::Result<T, types::Error>;
 
 pub(crate) fn link(linker: &mut Linker<State>) -> Result<()> {
     memory::add_to_linker::<State, HasSelf<State>>(linker, |state| state)
@@ -51,11 +52,19 @@ impl CallScope {
         space: Space,
         kind: MemoryReadKind,
     ) -> std::result::Result<Recalled, EffectError> {
-        let effect = Effect::Recall(MemoryRead { space, kind });
-        match self.effects.perform(&self.context, effect).await? {
-            EffectOutcome::Recalled(recalled) => Ok(recalled),
-            _ => Err(MemoryRefusal::Store.into()),
-        }
+        let read = MemoryRead { space, kind };
+        let recalled = if self.context.turn.is_some() {
+            match self.perform(AgentEffect::Recall(read)).await? {
+                Some(AgentOutcome::Recalled(recalled)) => Some(recalled),
+                _ => None,
+            }
+        } else {
+            match self.effects.perform(&self.context, Effect::Recall(read)).await? {
+                EffectOutcome::Recalled(recalled) => Some(recalled),
+                _ => None,
+            }
+        };
+        recalled.ok_or_else(|| MemoryRefusal::Store.into())
     }
 
     pub(crate) async fn remember(
@@ -63,15 +72,23 @@ impl CallScope {
         space: Space,
         kind: MemoryWriteKind,
     ) -> std::result::Result<Remembered, EffectError> {
-        let effect = Effect::Remember(MemoryWrite { space, kind });
-        match self.effects.perform(&self.context, effect).await? {
-            EffectOutcome::Remembered(remembered) => Ok(remembered),
-            _ => Err(MemoryRefusal::Store.into()),
-        }
+        let write = MemoryWrite { space, kind };
+        let remembered = if self.context.turn.is_some() {
+            match self.perform(AgentEffect::Remember(write)).await? {
+                Some(AgentOutcome::Remembered(remembered)) => Some(remembered),
+                _ => None,
+            }
+        } else {
+            match self.effects.perform(&self.context, Effect::Remember(write)).await? {
+                EffectOutcome::Remembered(remembered) => Some(remembered),
+                _ => None,
+            }
+        };
+        remembered.ok_or_else(|| MemoryRefusal::Store.into())
     }
 
     /// An answer that is no larger than what one host call may copy.
-    fn bounded<T>(&self, answer: T, bytes: usize) -> Answer<T> {
+    pub(crate) fn bounded<T>(&self, answer: T, bytes: usize) -> Answer<T> {
         if count(bytes) > self.context.limits.hostcall_max_bytes.get() {
             return Err(types::Error::Exhausted(types::Budget::Bytes));
         }
@@ -79,14 +96,26 @@ impl CallScope {
         Ok(answer)
     }
 
-    async fn look_up(&self, namespace: String, kind: Answer<MemoryReadKind>) -> Answer<Recalled> {
-        let space = space(namespace)?;
-        self.recall(space, kind?).await.map_err(told)
+    async fn look_up(
+        &self,
+        namespace: String,
+        kind: Answer<MemoryReadKind>,
+    ) -> Result<Answer<Recalled>> {
+        match space(namespace).and_then(|space| Ok((space, kind?))) {
+            Ok((space, kind)) => self.answer(self.recall(space, kind).await),
+            Err(error) => Ok(Err(error)),
+        }
     }
 
-    async fn change(&self, namespace: String, kind: Answer<MemoryWriteKind>) -> Answer<Remembered> {
-        let space = space(namespace)?;
-        self.remember(space, kind?).await.map_err(told)
+    async fn change(
+        &self,
+        namespace: String,
+        kind: Answer<MemoryWriteKind>,
+    ) -> Result<Answer<Remembered>> {
+        match space(namespace).and_then(|space| Ok((space, kind?))) {
+            Ok((space, kind)) => self.answer(self.remember(space, kind).await),
+            Err(error) => Ok(Err(error)),
+        }
     }
 }
 
@@ -111,7 +140,7 @@ impl memory::Host for State {
         let scope = &self.scope;
         scope.asks_memory(1, namespace.len() + key.len()).await?;
         let kind = parsed(Key::parse(key)).map(|key| MemoryReadKind::Get { key });
-        Ok(match scope.look_up(namespace, kind).await {
+        Ok(match scope.look_up(namespace, kind).await? {
             Ok(Recalled::Entry(entry)) => {
                 let bytes = entry.as_ref().map_or(0, entry_bytes);
                 scope.bounded(entry.map(wire), bytes)
@@ -126,7 +155,7 @@ impl memory::Host for State {
         let bytes = namespace.len() + write.key.len() + write.value.len() + tags;
         scope.asks_memory(1, bytes).await?;
         let kind = record(write).map(MemoryWriteKind::Put);
-        Ok(match scope.change(namespace, kind).await {
+        Ok(match scope.change(namespace, kind).await? {
             Ok(Remembered::Version(version)) => Ok(version),
             other => Err(unexpected(other)),
         })
@@ -136,7 +165,7 @@ impl memory::Host for State {
         let scope = &self.scope;
         scope.asks_memory(1, namespace.len() + key.len()).await?;
         let kind = parsed(Key::parse(key)).map(|key| MemoryWriteKind::Delete { key });
-        Ok(match scope.change(namespace, kind).await {
+        Ok(match scope.change(namespace, kind).await? {
             Ok(Remembered::Deleted(was_there)) => Ok(was_there),
             other => Err(unexpected(other)),
         })
@@ -154,7 +183,7 @@ impl memory::Host for State {
         let bytes = namespace.len() + prefix.len() + after.as_ref().map_or(0, String::len);
         scope.asks_memory(1 + u64::from(limit), bytes).await?;
         let kind = MemoryReadKind::List { prefix, after, limit: size(limit.into()) };
-        Ok(match scope.look_up(namespace, Ok(kind)).await {
+        Ok(match scope.look_up(namespace, Ok(kind)).await? {
             Ok(Recalled::Keys(keys)) => {
                 let bytes = keys.iter().map(String::len).sum();
                 scope.bounded(keys, bytes)
@@ -174,7 +203,7 @@ impl memory::Host for State {
         scope.asks_memory(1 + u64::from(limit), namespace.len() + key.len()).await?;
         let kind = parsed(Key::parse(key))
             .map(|key| MemoryReadKind::Versions { key, limit: size(limit.into()) });
-        Ok(match scope.look_up(namespace, kind).await {
+        Ok(match scope.look_up(namespace, kind).await? {
             Ok(Recalled::Entries(entries)) => {
                 let bytes = entries.iter().map(entry_bytes).sum();
                 scope.bounded(entries.into_iter().map(wire).collect(), bytes)
@@ -192,7 +221,7 @@ impl memory::Host for State {
         let tags: usize = query.tags.iter().map(String::len).sum();
         let bytes = namespace.len() + query.text.len() + tags;
         scope.asks_memory(SEARCH_OPERATIONS, bytes).await?;
-        Ok(match scope.look_up(namespace, search(query)).await {
+        Ok(match scope.look_up(namespace, search(query)).await? {
             Ok(Recalled::Hits(hits, method)) => {
                 let bytes = hits.iter().map(|hit| entry_bytes(&hit.entry)).sum();
                 let method = match method {
@@ -215,7 +244,7 @@ impl memory::Host for State {
         let scope = &self.scope;
         scope.asks_memory(1, namespace.len() + relation_bytes(&relation)).await?;
         let kind = read_relation(relation).map(MemoryWriteKind::Relate);
-        Ok(match scope.change(namespace, kind).await {
+        Ok(match scope.change(namespace, kind).await? {
             Ok(Remembered::Related) => Ok(()),
             other => Err(unexpected(other)),
         })
@@ -232,7 +261,7 @@ impl memory::Host for State {
         scope.asks_memory(1 + u64::from(limit), namespace.len() + key.len()).await?;
         let kind = parsed(Key::parse(key))
             .map(|key| MemoryReadKind::Neighbours { key, limit: size(limit.into()) });
-        Ok(match scope.look_up(namespace, kind).await {
+        Ok(match scope.look_up(namespace, kind).await? {
             Ok(Recalled::Relations(relations)) => {
                 let relations: Vec<_> = relations.into_iter().map(wire_relation).collect();
                 let bytes = relations.iter().map(relation_bytes).sum();
@@ -254,7 +283,7 @@ impl memory::Host for State {
         let kind = parsed(Key::parse(from_key)).and_then(|from| {
             parsed(Key::parse(to_key)).map(|to| MemoryReadKind::Paths { from, to })
         });
-        Ok(match scope.look_up(namespace, kind).await {
+        Ok(match scope.look_up(namespace, kind).await? {
             Ok(Recalled::Paths(paths)) => {
                 let paths = paths.into_iter();
                 let paths: Vec<Vec<_>> =
@@ -335,11 +364,6 @@ fn relation_bytes(relation: &memory::Relation) -> usize {
     relation.subject.len() + relation.predicate.len() + relation.object.len()
 }
 
-fn invalid(pointer: impl Into<String>, message: impl Into<String>) -> types::Error {
-    let (pointer, message) = (pointer.into(), message.into());
-    types::Error::Invalid(types::InvalidInput { pointer, message })
-}
-
 /// What memory does not take, at the field of the interface that it stands in.
 fn parsed<T>(value: std::result::Result<T, MemoryError>) -> Answer<T> {
     value.map_err(|error| {
@@ -358,26 +382,6 @@ fn parsed<T>(value: std::result::Result<T, MemoryError>) -> Answer<T> {
 
 fn at<T>(pointer: &str, value: std::result::Result<T, MemoryError>) -> Answer<T> {
     value.map_err(|error| invalid(pointer, error.to_string()))
-}
-
-/// What kept an effect from happening, in the contract's words.
-fn told(error: EffectError) -> types::Error {
-    match error {
-        EffectError::Denied(denial) => types::Error::Denied(types::Denial {
-            code: denial.code.as_str().to_owned(),
-            subject: denial.subject,
-        }),
-        EffectError::Memory(refusal) => match refusal {
-            conflict @ MemoryRefusal::Conflict { .. } => {
-                invalid("/expected-version", conflict.to_string())
-            }
-            MemoryRefusal::Invalid(message) => invalid("", message),
-            MemoryRefusal::Exhausted(_) => types::Error::Exhausted(types::Budget::Bytes),
-            MemoryRefusal::Unavailable => types::Error::Unavailable(None),
-            refusal => types::Error::Failed(refusal.to_string()),
-        },
-        error => types::Error::Failed(error.to_string()),
-    }
 }
 
 /// The error; an answer to another question would be the door's own mistake.

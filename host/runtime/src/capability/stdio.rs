@@ -30,6 +30,11 @@ pub(crate) struct Exited {
 
 pub(crate) fn link(linker: &mut Linker<State>) -> Result<()> {
     environment::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
+    link_streams(linker)
+}
+
+/// Everything but the environment.
+pub(crate) fn link_streams(linker: &mut Linker<State>) -> Result<()> {
     exit::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
     stdin::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
     stdout::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;

@@ -2,9 +2,11 @@
 
 mod any_script;
 mod client;
+mod demo;
 mod failures;
 mod library;
 mod loading;
 mod openai;
+mod readme;
 mod replies;
 mod running;

@@ -125,11 +125,20 @@ async fn a_journal_of_before_there_were_views_is_brought_up_to_date_and_a_copy_i
     let copy = place.path().join("journal.schema-1.redb");
     assert_eq!(std::fs::read(&copy).expect("a copy").len(), old.len());
 
-    let database = redb::Database::open(&path).expect("opens");
-    let txn = database.begin_write().expect("a transaction");
-    crate::meta::set_schema(&txn, 99).expect("written");
-    txn.commit().expect("committed");
-    drop(database);
+    let mark = |schema| {
+        let database = redb::Database::open(&path).expect("opens");
+        let txn = database.begin_write().expect("a transaction");
+        crate::meta::set_schema(&txn, schema).expect("written");
+        txn.commit().expect("committed");
+    };
+    // Views of an older form are made anew, not added to.
+    mark(2);
+    let journal = Journal::open(&path, &JournalConfig::default()).expect("opens");
+    journal.check().await.expect("passes its check");
+    journal.close().await;
+    assert!(place.path().join("journal.schema-2.redb").is_file());
+
+    mark(99);
     let newer = Journal::open(&path, &JournalConfig::default()).err();
-    assert!(matches!(newer, Some(OpenError::Newer { found: 99, known: 2, .. })), "{newer:?}");
+    assert!(matches!(newer, Some(OpenError::Newer { found: 99, known: 3, .. })), "{newer:?}");
 }

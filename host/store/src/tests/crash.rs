@@ -5,7 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use foreshore_domain::event::{EventKind, Stream, Tenant};
+use foreshore_domain::conversation::{Conversation, ConversationCreated, Fact, Name, Title};
+use foreshore_domain::event::{EventKind, NewEvent, Stream, Tenant};
 use redb::Database;
 
 use super::disk::Disk;
@@ -33,7 +34,7 @@ pub(super) fn opener(disk: &Disk) -> Opener {
 }
 
 /// Makes entries and gives back what was acknowledged: number and payload. Every other one has
-/// two events, a condition and a blob.
+/// three events, a condition and a blob.
 async fn append_some(journal: &Journal, label: &str) -> Vec<(u64, String)> {
     let mut acknowledged = Vec::new();
     for n in 0..ENTRIES {
@@ -50,7 +51,11 @@ async fn append_some(journal: &Journal, label: &str) -> Vec<(u64, String)> {
         let head = journal.read_stream(&Tenant::DEFAULT, &root(), 1, usize::MAX);
         let seq = head.ok().and_then(|events| events.last().map(|e| e.seq)).unwrap_or(0);
         let commit = Commit {
-            events: vec![on(root(), EventKind::FileChanged, &payload), event("second")],
+            events: vec![
+                on(root(), EventKind::FileChanged, &payload),
+                conversation(label, n),
+                event("second"),
+            ],
             conditions: vec![Condition::StreamAt { tenant: Tenant::DEFAULT, stream: root(), seq }],
             blobs: vec![blob],
         };
@@ -60,6 +65,18 @@ async fn append_some(journal: &Journal, label: &str) -> Vec<(u64, String)> {
         }
     }
     acknowledged
+}
+
+/// A conversation begins: rows in several tables, and words to be found by.
+fn conversation(label: &str, n: u64) -> NewEvent {
+    let created = ConversationCreated {
+        conversation: Conversation::parse(format!("{label}-{n}")).expect("a conversation"),
+        agent: Name::parse("assistant").expect("a name"),
+        title: Title::cut(&format!("{label} the {n}th")),
+        forked_from: None,
+        delegated_by: None,
+    };
+    created.event(1_000, Tenant::DEFAULT)
 }
 
 /// All that was acknowledged is there, in its place, and the whole chain verifies.

@@ -15,7 +15,7 @@ use crate::facts::JournalConfig;
 use crate::journal::Journal;
 use crate::{rebuild, views};
 
-pub(super) fn dump(journal: &Journal) -> String {
+pub(crate) fn dump(journal: &Journal) -> String {
     let read = journal.db().expect("open").begin_read().expect("readable");
     let dumps = views::dump(&read).expect("readable");
     let mut bytes: Vec<u8> = dumps.into_iter().flat_map(|(_, bytes)| bytes).collect();

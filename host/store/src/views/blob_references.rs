@@ -1,4 +1,5 @@
-//! How many events need each blob. See `blobs`.
+//! How many events need each blob. See `blobs`. An event that names none may hold or release
+//! some by what it does in another view: a fork, and a conversation that is deleted.
 
 use std::collections::BTreeMap;
 
@@ -43,21 +44,33 @@ impl BlobReferences {
         }
         let released: Released = super::payload(event)?;
         for digest in released.blobs {
-            self.release(txn, event, &digest)?;
+            self.release(txn, event, &digest, 1)?;
         }
         Ok(())
     }
 
-    /// Takes one reference away: `blob.released` says so, or a view keeps the version no longer.
+    /// Counts a blob once more: an event needs it without naming it, since another does.
+    pub(crate) fn hold(
+        &mut self,
+        txn: &WriteTransaction,
+        digest: &BlobDigest,
+    ) -> Result<(), ViewError> {
+        *self.count(txn, digest)? += 1;
+        Ok(())
+    }
+
+    /// Takes so many references away: `blob.released` says so, or a view keeps what had them no
+    /// longer.
     pub(crate) fn release(
         &mut self,
         txn: &WriteTransaction,
         event: &EventRef<'_>,
         digest: &BlobDigest,
+        times: u64,
     ) -> Result<(), ViewError> {
         let count = self.count(txn, digest)?;
         *count = count
-            .checked_sub(1)
+            .checked_sub(times)
             .ok_or_else(|| ViewError::payload(event, &format_args!("no event needs {digest}")))?;
         Ok(())
     }

@@ -25,6 +25,7 @@ mod reader;
 mod record;
 mod search;
 mod space;
+pub(super) mod texts;
 mod write;
 
 use foreshore_domain::blob::BlobDigest;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! v tenant conversation name           -> latest:u64 | type:u8 | size:u64 | first line
-//! w tenant conversation name version   -> at:u64 | value
+//! w tenant conversation name version   -> at:u64 | seq:u64 | value
 //! q tenant conversation                -> names:u64 | versions:u64 | bytes:u64
 //! ```
 //!
@@ -79,7 +79,7 @@ pub(crate) fn apply(
     if latest == 0 {
         usage.names += 1;
     }
-    insert(&mut rows, &version_key(&scope, name, version), &encode(event.at_unix_ms, &set.value))?;
+    insert(&mut rows, &version_key(&scope, name, version), &encode(event, &set.value))?;
     usage.versions += 1;
     usage.bytes += set.value.size_bytes();
     if version > VERSIONS_KEPT {
@@ -91,12 +91,89 @@ pub(crate) fn apply(
         }
     }
     insert(&mut rows, &key(b'v', &scope, name), &summarize(version, &set.value))?;
-    let mut row = Vec::with_capacity(24);
-    for number in [usage.names, usage.versions, usage.bytes] {
-        row.extend_from_slice(&number.to_le_bytes());
-    }
-    insert(&mut rows, &key(b'q', &scope, ""), &row)?;
+    write_usage(&mut rows, &scope, &usage)?;
     Ok(Receipt { version, changed: true, touched: None })
+}
+
+/// Gives a conversation that has none the variables of another, each as it stood at event
+/// `through_seq` and as its first version. One whose kept versions are all newer is left out.
+pub(crate) fn copy(
+    transaction: &redb::WriteTransaction,
+    event: &EventRef<'_>,
+    from: &str,
+    to: &str,
+    through_seq: u64,
+) -> Result<(), ViewError> {
+    let mut rows = transaction.open_table(TABLE).map_err(storage)?;
+    let (from, to) = (scope(event.tenant, from), scope(event.tenant, to));
+    let mut usage = read_usage(&rows, &to)?;
+    for (name, latest) in names(&rows, &from)? {
+        let Some(row) = row_at(&rows, &from, &name, latest, through_seq)? else { continue };
+        let value = decode(1, &row)?.value;
+        usage.names += 1;
+        usage.versions += 1;
+        usage.bytes += value.size_bytes();
+        insert(&mut rows, &version_key(&to, &name, 1), &row)?;
+        insert(&mut rows, &key(b'v', &to, &name), &summarize(1, &value))?;
+    }
+    if usage != VariableUsage::default() {
+        write_usage(&mut rows, &to, &usage)?;
+    }
+    Ok(())
+}
+
+/// The row of the newest kept version that there was at an event.
+fn row_at(
+    rows: &impl Readable,
+    scope: &[u8],
+    name: &str,
+    latest: u64,
+    through_seq: u64,
+) -> Result<Option<Vec<u8>>, ViewError> {
+    for version in kept(latest).rev() {
+        let row = rows.get(&*version_key(scope, name, version)).map_err(storage)?;
+        let row = row.ok_or(MALFORMED)?;
+        if seq_of(row.value())? <= through_seq {
+            return Ok(Some(row.value().to_vec()));
+        }
+    }
+    Ok(None)
+}
+
+/// The versions of a variable that can be read.
+fn kept(latest: u64) -> std::ops::RangeInclusive<u64> {
+    latest.saturating_sub(VERSIONS_KEPT - 1).max(1)..=latest
+}
+
+/// Takes all variables of a conversation away.
+pub(crate) fn forget(
+    transaction: &redb::WriteTransaction,
+    tenant: &str,
+    conversation: &str,
+) -> Result<(), ViewError> {
+    let mut rows = transaction.open_table(TABLE).map_err(storage)?;
+    let scope = scope(tenant, conversation);
+    for (name, latest) in names(&rows, &scope)? {
+        for version in kept(latest) {
+            rows.remove(&*version_key(&scope, &name, version)).map_err(storage)?;
+        }
+        rows.remove(&*key(b'v', &scope, &name)).map_err(storage)?;
+    }
+    rows.remove(&*key(b'q', &scope, "")).map(drop).map_err(storage)
+}
+
+/// The names of a conversation's variables, each with its latest version.
+fn names(rows: &impl Readable, scope: &[u8]) -> Result<Vec<(String, u64)>, ViewError> {
+    let prefix = key(b'v', scope, "");
+    let range = rows.range::<&[u8]>(&*prefix..&*after(&prefix)).map_err(storage)?;
+    range
+        .map(|row| {
+            let (key, row) = row.map_err(storage)?;
+            let name = key.value().get(prefix.len()..).unwrap_or_default();
+            let summary = read_summary(name, row.value()).ok_or(MALFORMED)?;
+            Ok((summary.name, summary.version))
+        })
+        .collect()
 }
 
 /// Takes every row away.
@@ -161,6 +238,19 @@ impl VariablesReader {
         row.map(|row| decode(version, row.value())).transpose()
     }
 
+    /// At most `limit` of the versions of a variable that are kept, newest first.
+    ///
+    /// # Errors
+    /// See [`VariablesReader::open`].
+    pub fn versions(&self, name: &str, limit: usize) -> Result<Vec<Variable>, ViewError> {
+        let Some(rows) = &self.rows else { return Ok(Vec::new()) };
+        let Some(latest) = latest(rows, &key(b'v', &self.scope, name))? else {
+            return Ok(Vec::new());
+        };
+        let version = |version| self.get(name, Some(version))?.ok_or(MALFORMED);
+        kept(latest).rev().take(limit).map(version).collect()
+    }
+
     /// What the conversation's variables amount to.
     ///
     /// # Errors
@@ -203,15 +293,30 @@ fn read_usage(rows: &impl Readable, scope: &[u8]) -> Result<VariableUsage, ViewE
     Ok(VariableUsage { names: next()?, versions: next()?, bytes: next()? })
 }
 
-fn encode(at_unix_ms: u64, value: &ValueRef) -> Vec<u8> {
-    let mut row = at_unix_ms.to_le_bytes().to_vec();
+fn write_usage(rows: &mut Rows<'_>, scope: &[u8], usage: &VariableUsage) -> Result<(), ViewError> {
+    let mut row = Vec::with_capacity(24);
+    for number in [usage.names, usage.versions, usage.bytes] {
+        row.extend_from_slice(&number.to_le_bytes());
+    }
+    insert(rows, &key(b'q', scope, ""), &row)
+}
+
+/// The event that set a version.
+fn seq_of(row: &[u8]) -> Result<u64, ViewError> {
+    let mut fields = Fields(row);
+    fields.u64().and_then(|_at| fields.u64()).ok_or(MALFORMED)
+}
+
+fn encode(event: &EventRef<'_>, value: &ValueRef) -> Vec<u8> {
+    let mut row = event.at_unix_ms.to_le_bytes().to_vec();
+    row.extend_from_slice(&event.seq.to_le_bytes());
     codec::put_value(&mut row, value);
     row
 }
 
 fn decode(version: u64, row: &[u8]) -> Result<Variable, ViewError> {
     let mut fields = Fields(row);
-    let set_at_unix_ms = fields.u64().ok_or(MALFORMED)?;
+    let (set_at_unix_ms, _seq) = fields.u64().zip(fields.u64()).ok_or(MALFORMED)?;
     let value = codec::read_value(&mut fields).ok_or(MALFORMED)?;
     Ok(Variable { version, set_at_unix_ms, value })
 }

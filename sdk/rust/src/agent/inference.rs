@@ -199,9 +199,14 @@ pub fn models() -> Result<Vec<Model>, Error> {
     ask(|host| host.models())
 }
 
-/// Whether a model refused a question because it calls no tools.
+/// Whether a model refused a question because it calls no tools: by what the host says of it, or
+/// by the words of the servers that refuse it themselves (Ollama, vLLM, llama.cpp).
 pub fn takes_no_tools(error: &Error) -> bool {
-    matches!(error, Error::Invalid { pointer, .. } if pointer == "/config/tools")
+    const WORDS: [&str; 3] = ["support tool", "tool choice requires", "tools param requires"];
+
+    let Error::Invalid { pointer, message } = error else { return false };
+    let says_so = || WORDS.iter().any(|words| message.to_lowercase().contains(words));
+    pointer == "/config/tools" || pointer.is_empty() && says_so()
 }
 
 /// Whether a model refused a question because the messages do not fit its context.

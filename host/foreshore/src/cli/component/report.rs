@@ -1,7 +1,10 @@
 //! What the `component` commands say, for people and for programs.
 
-use foreshore_control::{Component, ComponentState, ComponentSummary, LoadFailure, Origin};
-use foreshore_domain::component::{ComponentRef, ImportVerdict, Inspection, ToolDefinition};
+use foreshore_control::{Agent, Component, ComponentState, ComponentSummary, LoadFailure, Origin};
+use foreshore_domain::agent::AgentDefinition;
+use foreshore_domain::component::{
+    ComponentKind, ComponentRef, ImportVerdict, Inspection, ToolDefinition,
+};
 use serde_json::{Value as Json, json};
 
 use super::super::exit::denied;
@@ -42,6 +45,7 @@ impl Report {
             "exports": inspection.exports,
             "imports": imports,
             "tools": tools,
+            "agent": self.tools.as_ref().ok().and_then(Component::agent).map(agent_json),
             "refused": self.tools.as_ref().err().map(failure_json),
         })
     }
@@ -59,9 +63,13 @@ impl Report {
             grouped(inspection.functions),
             bytes(inspection.largest_function_bytes),
         );
-        text += &format!("\n{}\n", paint.bold("tools"));
+        let is_agent = inspection.kinds.contains(&ComponentKind::Agent);
+        text += &format!("\n{}\n", paint.bold(if is_agent { "agent" } else { "tools" }));
         match &self.tools {
             Ok(component) => {
+                if let Some(agent) = component.agent() {
+                    text += &agent_text(&agent.definition, paint);
+                }
                 for tool in component.tools() {
                     text += &tool_text(&tool.definition, paint);
                 }
@@ -112,6 +120,24 @@ fn tool_json(tool: &ToolDefinition) -> Json {
     })
 }
 
+fn agent_json(agent: &Agent) -> Json {
+    let agent = &agent.definition;
+    json!({
+        "name": agent.name,
+        "title": agent.title,
+        "description": agent.description,
+        "parameters_schema": agent.parameters_schema,
+    })
+}
+
+fn agent_text(agent: &AgentDefinition, paint: &Paint) -> String {
+    let mut text = format!("  {}\n", paint.cyan(&printable(&agent.name)));
+    if let Some(line) = agent.description.lines().next() {
+        text += &format!("      {}\n", printable(line));
+    }
+    text + &agent.parameters_schema.as_ref().map_or_else(String::new, properties_text)
+}
+
 fn tool_text(tool: &ToolDefinition, paint: &Paint) -> String {
     let hints: Vec<&str> = [
         (tool.hints.read_only, "read-only"),
@@ -127,13 +153,15 @@ fn tool_text(tool: &ToolDefinition, paint: &Paint) -> String {
     if let Some(line) = tool.description.lines().next() {
         text += &format!("      {}\n", printable(line));
     }
-    let required: Vec<&str> = tool.input_schema["required"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Json::as_str)
-        .collect();
-    let properties = tool.input_schema["properties"].as_object().into_iter().flatten();
+    text + &properties_text(&tool.input_schema)
+}
+
+/// The properties that a schema names, a line each.
+fn properties_text(schema: &Json) -> String {
+    let required: Vec<&str> =
+        schema["required"].as_array().into_iter().flatten().filter_map(Json::as_str).collect();
+    let properties = schema["properties"].as_object().into_iter().flatten();
+    let mut text = String::new();
     for (name, schema) in properties {
         let optional = if required.contains(&name.as_str()) { "" } else { ", optional" };
         text += &format!("      - {}: {}{optional}\n", printable(name), type_of(schema));
@@ -159,7 +187,10 @@ pub(super) fn table(components: &[ComponentSummary], paint: &Paint) -> String {
         let name = named(component);
         let (size, state, tools) = match &component.state {
             ComponentState::Loaded { inspection, tools, .. } => {
-                let tools: Vec<&str> = tools.iter().map(|tool| &**tool).collect();
+                let mut tools: Vec<&str> = tools.iter().map(|tool| &**tool).collect();
+                if inspection.kinds.contains(&ComponentKind::Agent) {
+                    tools.push("(an agent)");
+                }
                 (bytes(inspection.size_bytes), "loaded".to_owned(), tools.join(" "))
             }
             ComponentState::Refused { code, message, denial, .. } => {
@@ -202,6 +233,8 @@ pub(super) fn summary_json(component: &ComponentSummary) -> Json {
             json["state"] = json!("loaded");
             json["size_bytes"] = json!(inspection.size_bytes);
             json["tools"] = json!(tools);
+            let kinds = inspection.kinds.iter().map(|kind| kind.as_str());
+            json["kinds"] = json!(kinds.collect::<Vec<_>>());
         }
         ComponentState::Refused { code, message, denial, .. } => {
             json["state"] = json!("refused");
@@ -229,6 +262,7 @@ pub(super) fn verdict_json(result: &Result<Component, LoadFailure>, missing: &Mi
             "loads": true,
             "component": component.reference().to_string(),
             "tools": component.tools().iter().map(|tool| &*tool.name).collect::<Vec<_>>(),
+            "agent": component.agent().map(|agent| &agent.definition.name),
         }),
         Err(failure) => json!({
             "loads": false,
@@ -248,6 +282,14 @@ pub(super) fn verdict(
 ) -> String {
     let failure = match result {
         Ok(component) => {
+            if let Some(agent) = component.agent() {
+                return format!(
+                    "{} {} loads; it is the agent {}",
+                    paint.green("ok"),
+                    component.reference(),
+                    agent.definition.name
+                );
+            }
             let tools: Vec<&str> = component.tools().iter().map(|tool| &*tool.name).collect();
             return format!(
                 "{} {} loads; its tools: {}",

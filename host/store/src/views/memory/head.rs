@@ -51,6 +51,10 @@ impl Head {
         rows.insert(&*row_key(space, key), &*row).map(drop).map_err(storage)
     }
 
+    pub(super) fn remove(rows: &mut Rows<'_>, space: u32, key: &str) -> Result<(), ViewError> {
+        rows.remove(&*row_key(space, key)).map(drop).map_err(storage)
+    }
+
     pub(super) fn decode(row: &[u8]) -> Option<Self> {
         let mut fields = Fields(row);
         let latest = fields.u64()?;

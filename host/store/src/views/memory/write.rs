@@ -27,9 +27,6 @@ pub(super) fn put(
         return Err(ViewError::payload(event, &"its blobs are not that of its value"));
     }
     let name = (put.namespace.as_str(), put.key.as_str());
-    let mut keep = Keep::open(rows, event, name, released)?;
-    keep.take_latest_away()?;
-    let vector = keep.vector(put.embedding.as_ref())?;
     let entry = Entry {
         value: put.value.clone(),
         tags: put.tags.clone(),
@@ -37,8 +34,46 @@ pub(super) fn put(
         origin: put.origin.clone(),
         expires_at_unix_ms: put.ttl_s.map(|ttl| ttl.expires_at_unix_ms(event.at_unix_ms)),
     };
+    let keep = Keep::open(rows, event, name, released)?;
+    put_entry(keep, entry, put.embedding.as_ref())
+}
+
+fn put_entry(
+    mut keep: Keep<'_, '_, '_>,
+    entry: Entry,
+    embedding: Option<&Embedding>,
+) -> Result<Receipt, ViewError> {
+    keep.take_latest_away()?;
+    let vector = keep.vector(embedding)?;
     keep.add_version(State::Written(entry), vector)?;
     keep.close()
+}
+
+/// Writes an entry that needs no blob under a key that has none.
+pub(super) fn add(
+    rows: &mut Rows<'_>,
+    event: &EventRef<'_>,
+    name: (&str, &str),
+    entry: Entry,
+) -> Result<(), ViewError> {
+    put_entry(Keep::open(rows, event, name, &mut Vec::new())?, entry, None).map(drop)
+}
+
+/// Takes away what [`add`] wrote, and leaves nothing of it.
+pub(super) fn erase(
+    rows: &mut Rows<'_>,
+    event: &EventRef<'_>,
+    name: (&str, &str),
+) -> Result<(), ViewError> {
+    let mut released = Vec::new();
+    let mut keep = Keep::open(rows, event, name, &mut released)?;
+    if keep.head.live.is_none() {
+        return Ok(());
+    }
+    keep.take_latest_away()?;
+    keep.remove_version(keep.head.latest)?;
+    keep.space.store(keep.rows)?;
+    Head::remove(keep.rows, keep.space.id, keep.key)
 }
 
 pub(super) fn delete(

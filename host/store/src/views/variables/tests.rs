@@ -111,6 +111,12 @@ proptest! {
                 names.push((name.clone(), codec::wide(versions.len())));
                 prop_assert_eq!(json(reader.get(name, None).expect("readable")), versions.last().cloned());
                 usage.names += 1;
+                let newest = versions.iter().rev().take(7).cloned();
+                let listed = reader.versions(name, 7).expect("readable");
+                prop_assert_eq!(
+                    listed.into_iter().filter_map(|variable| json(Some(variable))).collect::<Vec<_>>(),
+                    newest.collect::<Vec<_>>()
+                );
                 for (n, value) in (1_u64..).zip(versions) {
                     let kept = n + VERSIONS_KEPT > codec::wide(versions.len());
                     let found = json(reader.get(name, Some(n)).expect("readable"));
@@ -126,4 +132,52 @@ proptest! {
             prop_assert_eq!(index.into_iter().map(|v| (v.name, v.version)).collect::<Vec<_>>(), names);
         }
     }
+}
+
+#[test]
+fn every_kept_version_is_listed_and_no_older_one() {
+    let mut fixture = Fixture::new();
+    assert_eq!(fixture.reader("t", "c").versions("a", 9).expect("readable"), []);
+    for n in 0..VERSIONS_KEPT + 5 {
+        fixture.set("t", "c", "a", &n.to_string());
+    }
+    let versions = fixture.reader("t", "c").versions("a", usize::MAX).expect("readable");
+    assert_eq!(codec::wide(versions.len()), VERSIONS_KEPT);
+    assert_eq!(versions.last().map(|variable| variable.version), Some(6));
+}
+
+#[test]
+fn a_copy_has_each_variable_as_it_stood_then_and_counts_for_itself() {
+    let mut fixture = Fixture::new();
+    for (name, value) in [("a", "1"), ("b", "[2]"), ("a", "3"), ("new", "4")] {
+        fixture.set("t", "c", name, value);
+    }
+    let write = fixture.database.begin_write().expect("a transaction");
+    let event = EventRef {
+        seq: 9,
+        at_unix_ms: 7,
+        tenant: "t",
+        stream: "conversation/d",
+        kind: "conversation.created",
+        payload: b"",
+    };
+    copy(&write, &event, "c", "d", 2).expect("copied");
+    write.commit().expect("committed");
+    let reader = fixture.reader("t", "d");
+    let index = reader.index().expect("readable");
+    let index: Vec<_> = index.iter().map(|entry| (entry.name.as_str(), entry.version)).collect();
+    assert_eq!(index, [("a", 1), ("b", 1)]);
+    assert_eq!(json(reader.get("a", None).expect("readable")).as_deref(), Some("1"));
+    let usage = reader.usage().expect("readable");
+    assert_eq!(usage, VariableUsage { names: 2, versions: 2, bytes: 4 });
+    // A fork goes on by itself.
+    assert_eq!(fixture.set("t", "d", "a", "5"), 2);
+    let write = fixture.database.begin_write().expect("a transaction");
+    forget(&write, "t", "c").expect("forgotten");
+    write.commit().expect("committed");
+    let gone = fixture.reader("t", "c");
+    assert_eq!(gone.index().expect("readable"), []);
+    assert_eq!(gone.get("a", Some(1)).expect("readable"), None);
+    assert_eq!(gone.usage().expect("readable"), VariableUsage::default());
+    assert_eq!(fixture.reader("t", "d").index().expect("readable").len(), 2);
 }

@@ -13,6 +13,7 @@ use icu_normalizer::ComposingNormalizerBorrowed;
 use unicode_segmentation::UnicodeSegmentation as _;
 
 use super::super::super::codec::{Fields, count, put_part, put_varint};
+use super::super::texts::HIDDEN;
 
 /// The longest word that is told apart; the rest of a longer one does not count.
 const WORD_MAX_BYTES: usize = 64;
@@ -33,12 +34,18 @@ pub(in super::super) struct Terms {
 }
 
 impl Terms {
-    /// The terms of a record: the words of its key, its value and its tags, and each tag.
+    /// The terms of a record: the words of its key, its value and its tags, and each tag. Of a
+    /// text under a hidden name, the words of its value and each tag.
     pub(in super::super) fn of(key: &str, value: &ValueRef, tags: &Tags) -> Self {
         let mut terms = Self::default();
-        terms.add_words(key);
+        let is_hidden = key.starts_with(HIDDEN);
+        if !is_hidden {
+            terms.add_words(key);
+        }
         for tag in tags.as_slice() {
-            terms.add_words(tag.as_str());
+            if !is_hidden {
+                terms.add_words(tag.as_str());
+            }
             terms.counts.insert(tag_term(tag.as_str()), 1);
         }
         // Last, since it may have more than there is room for.

@@ -11,7 +11,8 @@ use super::search::Numbers;
 use super::*;
 
 pub(super) fn embedding(numbers: &mut Numbers, columns: usize) -> Embedding {
-    let mut number = || f32::from(u16::try_from(numbers.below(2_001)).expect("small")) - 1_000.0;
+    // None is zero: a vector of nothing but zeros is not one.
+    let mut number = || f32::from(u16::try_from(numbers.below(2_000)).expect("small")) - 999.5;
     let vector = (0..columns).map(|_| number()).collect();
     let model = ModelName::parse("m").expect("valid");
     Embedding::new(model, vector).expect("valid")
