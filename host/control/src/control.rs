@@ -22,18 +22,19 @@ use foreshore_integrity::RootConfig;
 use foreshore_runtime::{
     Component, EngineConfig, InspectError, LoadFailure, Loader, LoaderConfig, Sandbox, Source,
 };
-use foreshore_store::{Checkpoint, Health, Journal, JournalConfig, ReadError};
+use foreshore_store::{Health, Journal, JournalConfig, ReadError};
 use semver::Version;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admission::{Admission, ConcurrencyConfig, Permit};
+use crate::checkpoints::{self, Patience, Webhook, WebhookUrl};
 use crate::clock;
 use crate::components::{Components, Selection};
 use crate::conversations::Conversations;
 use crate::directory::Directory;
 use crate::effects::Door;
-use crate::egress::{Egress, EgressConfig};
+use crate::egress::{Egress, EgressConfig, TlsClient};
 use crate::error::{PutError, RemoveError, StartError};
 use crate::events::{EventFilter, Page};
 use crate::integrity::Integrity;
@@ -57,6 +58,8 @@ pub struct ControlConfig {
     pub policies: Policies,
     /// Where the journal is.
     pub journal: JournalPlace,
+    /// Where its checkpoints are sent.
+    pub checkpoint_webhook: Option<WebhookUrl>,
     /// Where components are looked for and kept; made if it is missing.
     pub components_directory: Option<PathBuf>,
     /// Components that come with the binary.
@@ -87,6 +90,7 @@ impl ControlConfig {
             loader,
             policies: Policies::default(),
             journal: JournalPlace::InMemory,
+            checkpoint_webhook: None,
             components_directory: None,
             embedded: Vec::new(),
             selection: Selection::All,
@@ -191,7 +195,11 @@ impl Control {
         let upkeep = Upkeep::new(journal.clone(), &config.journal);
         tasks.spawn(memory.clone().sweep(stop.clone()));
         if let Some(checkpoints) = journal.checkpoints() {
-            tasks.spawn(tell_checkpoints(checkpoints, stop.clone()));
+            if let Some(url) = config.checkpoint_webhook {
+                let webhook = Webhook::new(url, TlsClient::new(Vec::new()), Patience::default());
+                tasks.spawn(checkpoints::send(checkpoints.clone(), webhook, stop.clone()));
+            }
+            tasks.spawn(checkpoints::log(checkpoints, stop.clone()));
         }
         let admission = Arc::new(Admission::new(config.concurrency, tasks.clone()));
         let running = Arc::clone(door.running());
@@ -473,28 +481,6 @@ impl Control {
         }
         self.journal.clone().close().await;
         drained
-    }
-}
-
-/// Writes each checkpoint to the log, which is often kept on another machine.
-async fn tell_checkpoints(
-    mut checkpoints: tokio::sync::watch::Receiver<Option<Checkpoint>>,
-    stop: CancellationToken,
-) {
-    checkpoints.mark_unchanged();
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            changed = checkpoints.changed() => {
-                if changed.is_err() {
-                    return;
-                }
-            }
-        }
-        let line = checkpoints.borrow_and_update().as_ref().map(Checkpoint::to_line);
-        if let Some(checkpoint) = line {
-            tracing::info!(%checkpoint, "the journal is signed up to here");
-        }
     }
 }
 

@@ -8,6 +8,7 @@
 mod admission;
 mod arguments;
 mod catalog;
+mod checkpoints;
 mod clock;
 mod components;
 mod control;
@@ -30,6 +31,7 @@ mod upkeep;
 mod watch;
 
 pub use admission::{ConcurrencyConfig, Permit};
+pub use checkpoints::{WebhookUrl, WebhookUrlError};
 pub use clock::now_unix_ms;
 pub use components::Selection;
 pub use control::{Control, ControlConfig, Drained, JournalPlace};
