@@ -67,8 +67,10 @@ pub use question::Question;
 pub use rehearse::{
     ReplayDivergence, ReplayFault, ReplayOptions, ReplayReport, ReplaySide, ReplayStep,
 };
+#[cfg(test)]
+pub(crate) use start::excerpt;
+pub(crate) use start::new_conversation;
 pub use start::{NewTurn, TakenTurn};
-pub(crate) use start::{excerpt, new_conversation};
 pub use update::{Ended, TurnEvent, TurnUpdate};
 
 use self::agents::Agents;
