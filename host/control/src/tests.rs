@@ -1,6 +1,7 @@
 //! The whole of control against the real runtime and a real journal: guests in a few lines of
 //! WebAssembly text, and what the journal says afterwards.
 
+mod agents;
 mod calls;
 mod door;
 mod files;

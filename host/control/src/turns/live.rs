@@ -80,7 +80,7 @@ pub(crate) enum Place {
     /// On record: this is its outcome.
     Recorded(Box<Recorded>),
     /// Past the record; what is known of an attempt that a crash cut short.
-    Live(Step),
+    Live(Box<Step>),
 }
 
 /// An effect that is performed now.
@@ -186,7 +186,7 @@ impl Live {
         if let Some(open) = &open {
             same(number, &request, open.intended.effect.as_str(), &open.intended.digest)?;
         }
-        Ok(Place::Live(Step { number, request, open }))
+        Ok(Place::Live(Box::new(Step { number, request, open })))
     }
 
     /// Takes an outcome from the record, as if it came about now.
