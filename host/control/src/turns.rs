@@ -14,6 +14,7 @@
 
 pub(crate) mod account;
 pub(crate) mod agents;
+mod beginning;
 mod brokered;
 mod budget;
 pub(crate) mod child;
@@ -37,6 +38,7 @@ pub(crate) mod running;
 mod shape;
 mod slots;
 mod start;
+pub(crate) mod step;
 pub(crate) mod stop;
 mod summary;
 mod told;
@@ -65,7 +67,8 @@ pub use listing::{AgentComponentSummary, AgentSummary};
 pub use models::{Asker, Models};
 pub use question::Question;
 pub use rehearse::{
-    ReplayDivergence, ReplayFault, ReplayOptions, ReplayReport, ReplaySide, ReplayStep,
+    ReplayComponent, ReplayDivergence, ReplayFault, ReplayOptions, ReplayReport, ReplaySide,
+    ReplayStep,
 };
 #[cfg(test)]
 pub(crate) use start::excerpt;

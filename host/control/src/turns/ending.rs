@@ -10,11 +10,12 @@ use foreshore_store::{AppendError, Commit, Journal};
 
 use super::account::Account;
 use super::budget::Meter;
-use super::live::{Live, Outcome};
+use super::live::Live;
 use super::payload::{self, Entry, KeptError};
 use super::record::Record;
 use super::request::name;
 use super::start::excerpt;
+use super::step::Outcome;
 use super::update::Ended;
 use super::{TENANT, Turns};
 use crate::clock;

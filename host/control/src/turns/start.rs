@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::payload::Entry;
 use super::request::name;
-use super::{Known, Stage, TENANT, TurnFault, Turns, run};
+use super::{Known, Stage, TENANT, TurnFault, Turns, beginning};
 use crate::clock;
 
 /// When to come back to a full queue: agents take their time.
@@ -126,7 +126,7 @@ impl Turns {
                 TurnFault::AgentUnavailable { agent: new.agent.clone(), message }
             })?;
         let given = new.parameters.as_deref().map(RawValue::get);
-        run::parameters(policy, &*component, given).map(drop).map_err(|(pointer, message)| {
+        beginning::parameters(policy, &*component, given).map(drop).map_err(|(pointer, message)| {
             TurnFault::Invalid { pointer: format!("/parameters{pointer}"), message }
         })
     }

@@ -14,8 +14,9 @@ use tokio::task::JoinSet;
 
 use super::{denied, invalid};
 use crate::turns::TENANT;
-use crate::turns::live::{Done, Live};
+use crate::turns::live::Live;
 use crate::turns::models::Asker;
+use crate::turns::step::Done;
 use crate::turns::update::TurnEvent;
 
 /// The most requests at once.

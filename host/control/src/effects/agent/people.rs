@@ -16,9 +16,10 @@ use serde_json::value::RawValue;
 use super::invalid;
 use crate::clock;
 use crate::turns::TENANT;
-use crate::turns::live::{Done, Live, Step};
+use crate::turns::live::Live;
 use crate::turns::payload::Entry;
 use crate::turns::question;
+use crate::turns::step::{Done, Step};
 
 /// The longest sleep.
 const SLEEP_MAX_MS: u64 = 30 * 24 * 60 * 60 * 1_000;

@@ -5,7 +5,7 @@ use foreshore_domain::effect::AgentEffect;
 
 use super::world::words;
 use super::*;
-use crate::turns::{ReplayFault, ReplayOptions};
+use crate::turns::{ReplayComponent, ReplayFault, ReplayOptions};
 
 fn worker(question: &'static str, tool: &'static str) -> super::world::Script {
     script(async move |agent| {
@@ -47,7 +47,10 @@ async fn another_component_is_compared_up_to_where_it_leaves_the_record() {
     let host = Host::start(&world, "host");
     let turn = host.say("agent", "go").await.turn;
     host.reply(turn).await;
-    let options = ReplayOptions { component: Some("other".to_owned()), ..ReplayOptions::default() };
+    let options = ReplayOptions {
+        component: Some(ReplayComponent::Named("other".to_owned())),
+        ..ReplayOptions::default()
+    };
     let report = host.turns.replay(turn, options).await.expect("replayed");
     let divergence = report.divergence.expect("it asks something else");
     assert_eq!(divergence.number, 1);
@@ -68,7 +71,7 @@ async fn with_live_inference_models_are_asked_anew_and_tools_answer_from_the_rec
     let turn = host.say("agent", "go").await.turn;
     host.reply(turn).await;
     let options = |component: &str| ReplayOptions {
-        component: Some(component.to_owned()),
+        component: Some(ReplayComponent::Named(component.to_owned())),
         model: Some("large".to_owned()),
         ..ReplayOptions::default()
     };
