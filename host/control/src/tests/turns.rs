@@ -6,6 +6,7 @@ mod conversations;
 mod crash;
 mod delegation;
 mod lines;
+mod measure;
 mod record;
 mod replay;
 mod waiting;

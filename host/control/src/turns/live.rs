@@ -10,7 +10,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use foreshore_domain::agent::{AgentPolicy, TurnContext};
 use foreshore_domain::call::Interruption;
@@ -38,6 +38,8 @@ use crate::clock;
 /// How much of reads may wait for their commit.
 const PENDING_EVENTS_MAX: usize = 64;
 const PENDING_BYTES_MAX: usize = 256 << 10;
+/// How long what nobody waits for may wait for its commit.
+const FLUSH_AFTER: Duration = Duration::from_millis(10);
 /// The largest outcome that is kept, as JSON: below what a blob may hold.
 const OUTCOME_MAX_BYTES: usize = 12 << 20;
 
@@ -70,6 +72,8 @@ struct State {
     open: Option<Open>,
     account: Account,
     pending: Entry,
+    /// Somebody will put on disk what is pending.
+    is_flushing: bool,
     ended: Option<Interruption>,
 }
 
@@ -94,6 +98,7 @@ impl Live {
             open: record.open,
             account: Account::new(Meter::new(policy.budget)),
             pending: Entry::default(),
+            is_flushing: false,
             ended: None,
         };
         Self {
@@ -175,7 +180,7 @@ impl Live {
     /// # Errors
     /// It could not be recorded, or a budget is used up.
     pub(crate) async fn record(
-        &self,
+        self: &Arc<Self>,
         step: &Step,
         done: Done,
     ) -> Result<Option<Outcome>, Interruption> {
@@ -198,8 +203,11 @@ impl Live {
             blobs: Vec::new(),
         };
         entry.push(effect.event(now, TENANT));
-        if weight == Weight::Read && conditions.is_empty() && self.keep(&mut entry) {
+        if weight != Weight::Durable && conditions.is_empty() && self.keep(&mut entry) {
             // On disk with the next that matters.
+            if weight == Weight::Soon {
+                self.flush();
+            }
         } else if !self.commit(entry, conditions).await? {
             return Ok(None);
         }
@@ -223,8 +231,19 @@ impl Live {
     /// Records events soon, in their order, without waiting for the disk.
     pub(crate) fn soon(self: &Arc<Self>, event: NewEvent) {
         self.lock().pending.push(event);
+        self.flush();
+    }
+
+    /// Puts on disk what is kept, a moment later and without waiting for it: what comes in that
+    /// moment goes along, and a commit that is waited for takes it with it.
+    fn flush(self: &Arc<Self>) {
+        if std::mem::replace(&mut self.lock().is_flushing, true) {
+            return;
+        }
         let live = Arc::clone(self);
         self.turns.spawn(async move {
+            tokio::time::sleep(FLUSH_AFTER).await;
+            live.lock().is_flushing = false;
             if let Err(interruption) = live.commit(Entry::default(), Vec::new()).await {
                 live.end(interruption);
             }

@@ -43,6 +43,8 @@ pub(crate) struct Done {
 pub(crate) enum Weight {
     /// It can.
     Read,
+    /// It can, out of what is on disk already; recorded at once, and nobody waits for that.
+    Soon,
     /// It cost or changed something: on disk before the agent hears of it.
     Durable,
 }
@@ -50,6 +52,10 @@ pub(crate) enum Weight {
 impl Done {
     pub(crate) fn read(outcome: Outcome) -> Self {
         Self::new(outcome, Weight::Read)
+    }
+
+    pub(crate) fn soon(outcome: Outcome) -> Self {
+        Self::new(outcome, Weight::Soon)
     }
 
     pub(crate) fn durable(outcome: Outcome) -> Self {

@@ -60,8 +60,11 @@ async fn a_stream_that_has_moved_is_a_conflict_that_says_to_where() {
     let mut theirs = conversation("theirs");
     theirs.tenant = other.clone();
     let stream = Stream::Conversation("c".to_owned());
-    let unmoved = Condition::StreamAt { tenant: other, stream, seq: 0 };
+    let unmoved = Condition::StreamAt { tenant: other.clone(), stream: stream.clone(), seq: 0 };
+    assert_eq!(journal.stream_head(&other, &stream).expect("readable"), 0);
     journal.commit(entry(vec![theirs], vec![unmoved])).await.expect("committed");
+    assert_eq!(journal.stream_head(&other, &stream).expect("readable"), 3);
+    assert_eq!(journal.stream_head(&Tenant::DEFAULT, &stream).expect("readable"), 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -86,8 +86,9 @@ impl Live {
             }
         }
         let given = self.make(step, requests, plans).await?;
-        let outcome = Ok(AgentOutcome::Called(given));
-        Ok(if changes { Done::durable(outcome) } else { Done::read(outcome) })
+        // Each result that matters is on disk with its call's end, and the intent before it: the
+        // effect follows from them, and need not be waited for.
+        Ok(Done::soon(Ok(AgentOutcome::Called(given))))
     }
 
     fn intended(
@@ -224,7 +225,12 @@ impl Live {
             });
         }
         while let Some(ended) = made.join_next().await {
-            let Ok((index, result)) = ended else { continue };
+            let (index, result) = match ended {
+                Ok(ended) => ended,
+                // The host stops where it stands; what the call came to is not known here.
+                Err(error) if error.is_cancelled() => return Err(Interruption::ShuttingDown),
+                Err(_) => continue,
+            };
             given.insert(index, self.answered(&requests[index].name, result)?);
         }
         let lost = || Err(AgentError::Failed("the host lost this call".to_owned()));

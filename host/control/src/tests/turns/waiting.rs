@@ -10,11 +10,11 @@ use super::world::until;
 use super::*;
 use crate::turns::{AnswerFault, Question, TurnsConfig};
 
-fn raw(json: &str) -> Box<RawValue> {
+pub(super) fn raw(json: &str) -> Box<RawValue> {
     RawValue::from_string(json.to_owned()).expect("JSON")
 }
 
-fn approve() -> AgentEffect {
+pub(super) fn approve() -> AgentEffect {
     AgentEffect::Approve { action: "delete it all".to_owned(), details: raw("{}") }
 }
 
@@ -165,47 +165,4 @@ async fn a_turn_that_waits_can_be_cancelled_and_its_question_is_closed() {
     let late = host.turns.answer(id, Decision::Approved, "ann").await;
     assert!(matches!(late, Err(AnswerFault::Closed { .. })), "{late:?}");
     host.stop().await;
-}
-
-#[tokio::test]
-async fn two_thousand_turns_that_wait_take_little_memory() {
-    let world = World::new();
-    world.agent(
-        "agent",
-        script(async |agent| {
-            agent.get(approve()).await?;
-            text("approved")
-        }),
-    );
-    const TURNS: usize = 2_000;
-    let host = Host::start(&world, "host");
-    // What the first turns make the host allocate once is not theirs.
-    for _ in 0..50 {
-        host.say("agent", "go").await;
-    }
-    until("they wait", || host.turns.questions().expect("readable").len() == 50).await;
-    let before = resident_bytes();
-    for _ in 0..TURNS {
-        host.say("agent", "go").await;
-    }
-    until("they wait", || {
-        host.turns.load().running == 0
-            && host.turns.questions().expect("readable").len() == TURNS + 50
-    })
-    .await;
-    let each = resident_bytes().saturating_sub(before) / TURNS;
-    println!("a turn that waits takes about {each} bytes");
-    assert!(each <= 64 << 10, "{each} bytes for each");
-    let first = host.turns.questions().expect("readable").remove(0);
-    host.turns.answer(first.asked.question, Decision::Approved, "ann").await.expect("answered");
-    assert_eq!(host.reply(first.asked.turn).await, "approved");
-    host.stop().await;
-}
-
-/// What this process has in memory.
-fn resident_bytes() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").expect("readable");
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("there");
-    let kib: usize = line.split_whitespace().nth(1).expect("a number").parse().expect("a number");
-    kib << 10
 }

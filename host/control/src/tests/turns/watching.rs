@@ -56,9 +56,8 @@ async fn a_watcher_sees_all_of_a_turn_live_and_one_that_comes_late_all_that_is_r
     let live = host.turns.follow(turn, None).expect("there");
     let watching = tokio::spawn(rest(live));
     // A phase is told when it is on record, and may come after a delta that is not kept.
-    while !host.kinds(turn).await.contains(&"turn.phase".to_owned()) {
-        tokio::task::yield_now().await;
-    }
+    let mut phase = host.turns.follow(turn, None).expect("there");
+    while !matches!(phase.next().await.expect("more").event, TurnEvent::Phase { .. }) {}
     world.hold(false);
     let live = watching.await.expect("no panic");
     let words: Vec<String> = live.iter().map(word).collect();
