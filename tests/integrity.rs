@@ -105,6 +105,67 @@ fn a_file_that_changed_since_is_a_conflict_and_stays() {
 }
 
 #[test]
+fn directories_that_the_operator_names_are_watched_each_by_its_policy() {
+    let directory = tempfile::tempdir().expect("made");
+    let root = |name: &str| {
+        let root = directory.path().join(name);
+        std::fs::create_dir(&root).expect("made");
+        std::fs::write(root.join("page"), "good\n").expect("written");
+        root
+    };
+    let (site, drop) = (root("site"), root("drop"));
+    let configuration = format!(
+        "[[files.roots]]\nname = \"site\"\npath = {site:?}\npolicy = \"restore\"\nignore = [\"**/*.tmp\"]\n\
+         [[files.roots]]\nname = \"drop\"\npath = {drop:?}\npolicy = \"quarantine\"\n"
+    );
+    let server = Server::start(&configuration, &[]);
+    let roots = until(&server, "/v1/files/roots", |roots| {
+        let roots = roots["roots"].as_array().map(Vec::as_slice).unwrap_or_default();
+        roots.iter().all(|root| root["ready"] == true)
+    });
+    let policies: Vec<_> = roots["roots"]
+        .as_array()
+        .expect("roots")
+        .iter()
+        .map(|root| (root["name"].as_str().unwrap_or_default(), root["policy"].clone()))
+        .collect();
+    assert!(policies.contains(&("site", json!("restore"))), "{roots}");
+    assert!(policies.contains(&("drop", json!("quarantine"))), "{roots}");
+
+    // Each change comes whole: what is written in place could be seen half-way.
+    let put = |root: &Path, name: &str, text: &str| {
+        let aside = directory.path().join("aside");
+        std::fs::write(&aside, text).expect("written");
+        std::fs::rename(aside, root.join(name)).expect("moved");
+    };
+    let of = |root: &str, author: Value| {
+        until(&server, &format!("/v1/files/changes?root={root}"), |changes| {
+            let changes = changes["changes"].as_array().map(Vec::as_slice).unwrap_or_default();
+            changes.iter().any(|change| change["author"] == author)
+        })
+    };
+    put(&site, "ignored.tmp", "bad");
+    put(&site, "page", "bad\n");
+    let changes = of("site", json!({"host": "restore"}));
+    assert_eq!(std::fs::read_to_string(site.join("page")).expect("there"), "good\n");
+    assert!(site.join("ignored.tmp").exists() && !changes.to_string().contains("ignored"));
+
+    put(&drop, "payload", "bad\n");
+    let changes = of("drop", json!({"host": "quarantine"}));
+    assert_eq!(changes["changes"][0]["author"], "outside", "{changes}");
+    assert!(!drop.join("payload").exists());
+    assert_eq!(std::fs::read_to_string(drop.join("page")).expect("there"), "good\n");
+    let quarantine = server.data().join("quarantine");
+    let isolated: Vec<_> = std::fs::read_dir(&quarantine)
+        .expect("made")
+        .map(|entry| std::fs::read_to_string(entry.expect("read").path()).expect("a file"))
+        .collect();
+    assert_eq!(isolated, ["bad\n"]);
+    let status = foreshore(&["files", "status", "--data", &server.data().to_string_lossy()]);
+    assert!(status.stdout.contains("quarantined: payload"), "{}{}", status.stdout, status.stderr);
+}
+
+#[test]
 fn the_command_line_says_what_changed() {
     let help = foreshore(&["files", "--help"]);
     assert_eq!(help.code, 0, "{}", help.stderr);

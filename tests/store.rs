@@ -217,6 +217,33 @@ fn a_journal_in_memory_is_said_to_be_one_and_is_gone_in_the_end() {
     assert!(!server.data().join("journal.redb").exists());
 }
 
+#[test]
+fn each_signed_checkpoint_is_posted_to_the_webhook_of_the_configuration() {
+    use std::io::{Read as _, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let url = format!("http://127.0.0.1:{port}/seals?token=secret");
+    let configuration = format!("[journal]\ncheckpoint_webhook = \"{url}\"\n");
+    let server = Server::start(&configuration, &[]);
+    let (mut stream, _) = listener.accept().expect("it calls");
+    let mut bytes = Vec::new();
+    while !bytes.ends_with(b"\"}") {
+        let mut more = [0; 1_024];
+        let read = stream.read(&mut more).expect("readable");
+        bytes.extend_from_slice(&more[..read]);
+    }
+    stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").expect("writable");
+    let request = String::from_utf8(bytes).expect("text");
+    assert!(request.starts_with("POST /seals?token=secret HTTP/1.1\r\n"), "{request}");
+    let line = request.split("\r\n\r\n").nth(1).expect("a body");
+    // It is an anchor like any other: kept elsewhere, the journal is held to it.
+    let kept = tempfile::tempdir().expect("made");
+    let anchor = kept.path().join("checkpoints.jsonl");
+    std::fs::write(&anchor, format!("{line}\n")).expect("written");
+    let anchor = anchor.display().to_string();
+    ok(run(server.data(), &["audit", "verify", "--anchor", &anchor]));
+}
+
 /// A small file system of its own, unmounted in the end; `None` where this user may not mount.
 struct SmallDisk(tempfile::TempDir);
 

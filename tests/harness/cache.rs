@@ -6,6 +6,9 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, Once, PoisonError};
 
+/// Where in a data directory the binary keeps what it compiled.
+const CACHE: &str = "compiled";
+
 /// Compiles a component into the shared cache, once. One that needs a grant is left to whoever
 /// gives it.
 pub fn compile(wasm: &Path) {
@@ -22,7 +25,7 @@ pub fn lend(data: &Path) {
     SHIPPED.call_once(|| {
         super::foreshore(&["component", "list", "--json"]);
     });
-    let (from, to) = (super::shared_data().join("cache"), data.join("cache"));
+    let (from, to) = (super::shared_data().join(CACHE), data.join(CACHE));
     if to.exists() || std::fs::create_dir_all(data).is_err() {
         return;
     }

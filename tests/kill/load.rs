@@ -4,8 +4,11 @@
 //! acknowledgement.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -17,6 +20,9 @@ const WRITERS: usize = 2;
 const VERSIONS: u32 = 4;
 /// Files that a writer goes through again and again.
 const FILES: u32 = 12;
+
+/// Nothing takes longer, unless it hangs.
+const HANG: Duration = Duration::from_secs(120);
 
 /// A version of a record.
 pub(super) struct Record {
@@ -53,25 +59,53 @@ impl Acknowledged {
 }
 
 /// Running writers.
-pub(super) struct Load(Vec<JoinHandle<Acknowledged>>);
+pub(super) struct Load {
+    writers: Vec<JoinHandle<Acknowledged>>,
+    counts: Arc<Counts>,
+}
+
+/// How many writes of each kind were acknowledged.
+#[derive(Default)]
+struct Counts {
+    people: AtomicUsize,
+    tool: AtomicUsize,
+    files: AtomicUsize,
+}
+
+impl Counts {
+    fn has_one_of_each(&self) -> bool {
+        [&self.people, &self.tool, &self.files].iter().all(|count| count.load(Relaxed) > 0)
+    }
+}
 
 impl Load {
     pub(super) fn start(server: SocketAddr, round: u32) -> Self {
-        let mut writers = Vec::new();
+        let (mut writers, counts) = (Vec::new(), Arc::new(Counts::default()));
         for writer in 0..WRITERS {
             let name = format!("{round}-{writer}");
-            let of = name.clone();
-            writers.push(std::thread::spawn(move || people(server, &of)));
-            writers.push(std::thread::spawn(move || tool(server, &name)));
-            writers.push(std::thread::spawn(move || files(server, writer, round)));
+            let (of, count) = (name.clone(), Arc::clone(&counts));
+            writers.push(std::thread::spawn(move || people(server, &of, &count.people)));
+            let count = Arc::clone(&counts);
+            writers.push(std::thread::spawn(move || tool(server, &name, &count.tool)));
+            let count = Arc::clone(&counts);
+            writers.push(std::thread::spawn(move || files(server, writer, round, &count.files)));
         }
-        Self(writers)
+        Self { writers, counts }
+    }
+
+    /// Waits until a write of each kind was acknowledged.
+    pub(super) fn wait_for_one_of_each(&self) {
+        let end = Instant::now() + HANG;
+        while !self.counts.has_one_of_each() {
+            assert!(Instant::now() < end, "nothing is acknowledged");
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// What was acknowledged, once the server is gone.
     pub(super) fn end(self) -> Acknowledged {
         let mut all = Acknowledged::default();
-        for writer in self.0 {
+        for writer in self.writers {
             all.append(writer.join().expect("the writer ends"));
         }
         all
@@ -100,7 +134,7 @@ fn call(server: SocketAddr, tool: &str, arguments: &Value) -> Option<(String, Va
     Some((call_id, said["structured"].clone()))
 }
 
-fn people(server: SocketAddr, name: &str) -> Acknowledged {
+fn people(server: SocketAddr, name: &str, count: &AtomicUsize) -> Acknowledged {
     let mut done = Acknowledged::default();
     for n in 0.. {
         let (key, value) = (format!("{name}-{}", n / VERSIONS), format!("{name} wrote {n}"));
@@ -110,11 +144,12 @@ fn people(server: SocketAddr, name: &str) -> Acknowledged {
         };
         let version = said["version"].as_u64().expect("a version");
         done.records.push(Record { namespace: "people", key, version, value, call_id: None });
+        count.fetch_add(1, Relaxed);
     }
     done
 }
 
-fn tool(server: SocketAddr, name: &str) -> Acknowledged {
+fn tool(server: SocketAddr, name: &str, count: &AtomicUsize) -> Acknowledged {
     let mut done = Acknowledged::default();
     for n in 0.. {
         let (key, value) = (format!("{name}-{}", n / VERSIONS), format!("{name} remembers {n}"));
@@ -123,11 +158,12 @@ fn tool(server: SocketAddr, name: &str) -> Acknowledged {
         let version = said["version"].as_u64().expect("a version");
         let call_id = Some(call_id);
         done.records.push(Record { namespace: "tool", key, version, value, call_id });
+        count.fetch_add(1, Relaxed);
     }
     done
 }
 
-fn files(server: SocketAddr, writer: usize, round: u32) -> Acknowledged {
+fn files(server: SocketAddr, writer: usize, round: u32, count: &AtomicUsize) -> Acknowledged {
     let mut done = Acknowledged::default();
     for n in 0.. {
         let name = format!("{writer}-{}.txt", n % FILES);
@@ -140,6 +176,7 @@ fn files(server: SocketAddr, writer: usize, round: u32) -> Acknowledged {
             break;
         };
         done.files.push(Written { name, text, call_id });
+        count.fetch_add(1, Relaxed);
     }
     done
 }

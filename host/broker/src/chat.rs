@@ -1,6 +1,8 @@
 //! A chat, from the request to the answer: kept answers, equal requests, budgets, repairs, and
 //! what is said when no model answers.
 
+mod spending;
+
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -8,10 +10,9 @@ use foreshore_domain::inference::{
     ChatRequest, Completion, Delta, DeltaSink, FinishReason, InferenceError, Message, Role,
     ServedBy, Step, TimedOut, TokenUsage,
 };
-use tokio::time::Instant;
 
 use crate::answers::{Age, RequestKey};
-use crate::attempt::{self, Answered, Ask, elapsed_ms};
+use crate::attempt::{self, Answered, Ask};
 use crate::broker::{Broker, Inner};
 use crate::budgets::Amount;
 use crate::caller::Caller;
@@ -22,6 +23,7 @@ use crate::failure::Failure;
 use crate::flight::{Flights, Part};
 use crate::lane::Lane;
 use crate::plan::{Candidate, Plan, Purpose};
+use spending::Spending;
 
 /// Equal requests that are being answered.
 pub(crate) type Flying = Flights<RequestKey, Result<Completion, InferenceError>>;
@@ -185,7 +187,7 @@ impl Chat {
         };
         let at_unix_ms = self.caller.at_unix_ms;
         let reserved = inner.budgets.reserve(&self.caller.budgets, estimate, at_unix_ms)?;
-        let mut spending = Spending::new(reserved, estimate, at_unix_ms);
+        let mut spending = Spending::new(reserved, self.asked_usage(), at_unix_ms);
         let answered = self.asked(inner, sink, &mut spending).await;
         let error = match answered {
             Ok(completion) => return Ok(completion),
@@ -203,6 +205,16 @@ impl Chat {
             AnswerError::Chain(chain) => chain.into_error(inner, &self.plan.name),
             AnswerError::Told(error) => error,
         })
+    }
+
+    /// What the request takes without its answer, by estimate.
+    fn asked_usage(&self) -> TokenUsage {
+        let input_tokens = estimate::input_tokens(&self.request);
+        let mut usage = TokenUsage { input_tokens, ..TokenUsage::default() };
+        if let Some(candidate) = self.plan.candidates.first() {
+            usage.cost_micros = candidate.cost_micros(&usage);
+        }
+        usage
     }
 
     /// Asks the chain; once more if the answer is not what it has to be.
@@ -249,13 +261,15 @@ impl Chat {
             sink,
             answer_max_bytes: inner.config.answer_max_bytes,
         };
-        let served = match inner.served(&self.plan, &question).await {
-            Ok(served) => served,
-            Err(error) => {
-                spending.broke_off(error.partial_bytes());
-                return Err(AnswerError::Chain(error));
+        spending.is_asking = true;
+        let served = inner.served(&self.plan, &question).await;
+        spending.is_asking = false;
+        let served = served.map_err(|error| {
+            if let Some(bytes) = error.partial_bytes() {
+                spending.broke_off(self.plan.candidates.first(), bytes);
             }
-        };
+            AnswerError::Chain(error)
+        })?;
         let mut usage = served.value.usage;
         if let Some(candidate) = self.plan.candidates.get(served.candidate) {
             usage.cost_micros = candidate.cost_micros(&usage);
@@ -329,46 +343,6 @@ impl Question for ChatQuestion<'_> {
 enum AnswerError {
     Chain(ChainError),
     Told(InferenceError),
-}
-
-/// What one chat has spent so far; settled when it is dropped, so that a caller who goes away
-/// pays for what was asked.
-struct Spending {
-    reserved: Option<crate::budgets::Reservation>,
-    estimate: Amount,
-    usage: TokenUsage,
-    began: Instant,
-    at_unix_ms: u64,
-}
-
-impl Spending {
-    fn new(reserved: crate::budgets::Reservation, estimate: Amount, at_unix_ms: u64) -> Self {
-        let (reserved, usage) = (Some(reserved), TokenUsage::default());
-        Self { reserved, estimate, usage, began: Instant::now(), at_unix_ms }
-    }
-
-    fn add(&mut self, usage: TokenUsage) {
-        self.usage += usage;
-    }
-
-    /// An answer that broke off said nothing of its cost: what came is counted, and the request
-    /// as it was estimated.
-    fn broke_off(&mut self, partial_bytes: Option<usize>) {
-        let Some(bytes) = partial_bytes else { return };
-        self.usage.input_tokens = self.usage.input_tokens.saturating_add(self.estimate.tokens);
-        self.usage.output_tokens = self.usage.output_tokens.saturating_add(estimate::tokens(bytes));
-    }
-}
-
-impl Drop for Spending {
-    fn drop(&mut self) {
-        let wall_ms = elapsed_ms(self.began);
-        let (tokens, cost_micros) = (self.usage.tokens(), self.usage.cost_micros);
-        if let Some(reserved) = self.reserved.take() {
-            let now_unix_ms = self.at_unix_ms.saturating_add(wall_ms);
-            reserved.reconcile(Amount { tokens, cost_micros, wall_ms }, now_unix_ms);
-        }
-    }
 }
 
 /// An answer that costs nothing again.

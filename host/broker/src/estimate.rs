@@ -18,18 +18,23 @@ const WALL_MS: u64 = 1_000;
 
 /// What a chat may cost.
 pub(crate) fn of_chat(request: &ChatRequest, candidate: &Candidate) -> Amount {
+    let max_tokens = request.sampling.max_tokens.or(candidate.model.max_tokens);
+    let usage = TokenUsage {
+        input_tokens: input_tokens(request),
+        output_tokens: max_tokens.map_or(ANSWER_TOKENS, u64::from),
+        ..TokenUsage::default()
+    };
+    amount(&usage, candidate)
+}
+
+/// Tokens of a request, without its answer.
+pub(crate) fn input_tokens(request: &ChatRequest) -> u64 {
     let tools = request.tools.iter().map(|tool| {
         let description = tool.description.as_ref().map_or(0, String::len);
         tool.name.len() + description + tool.parameters_schema.len()
     });
     let messages: u64 = request.messages.iter().map(of_message).sum();
-    let max_tokens = request.sampling.max_tokens.or(candidate.model.max_tokens);
-    let usage = TokenUsage {
-        input_tokens: messages.saturating_add(tokens(tools.sum())),
-        output_tokens: max_tokens.map_or(ANSWER_TOKENS, u64::from),
-        ..TokenUsage::default()
-    };
-    amount(&usage, candidate)
+    messages.saturating_add(tokens(tools.sum()))
 }
 
 /// What vectors may cost.

@@ -2,13 +2,16 @@
 //!
 //! Servers promise both and not all keep it, so it is checked here. Schemas come from callers,
 //! whom nobody has to trust: nothing is fetched for them, patterns run on an engine that is
-//! linear in its input, and sizes are bounded.
+//! linear in its input, and what a check can cost is bounded ([`cost`]).
+
+mod cost;
 
 use foreshore_domain::inference::{ChatRequest, Format, Part, ToolChoice, ToolSpec};
 use jsonschema::{PatternOptions, Validator};
 use serde_json::Value;
 
 use crate::attempt::Answered;
+use cost::SchemaCost;
 
 /// A schema's text may be this long.
 const SCHEMA_MAX_BYTES: usize = 64 << 10;
@@ -29,7 +32,7 @@ pub(crate) struct Expected {
 
 enum ExpectedFormat {
     Json,
-    Schema(Box<Validator>),
+    Schema(Box<Validator>, SchemaCost),
 }
 
 enum ExpectedCall {
@@ -46,7 +49,7 @@ impl Expected {
         let format = match &request.format {
             None => None,
             Some(Format::Json) => Some(ExpectedFormat::Json),
-            Some(Format::Schema(text)) => Some(ExpectedFormat::Schema(Box::new(compiled(text)?))),
+            Some(Format::Schema(text)) => Some(compiled(text)?),
         };
         let (tools, call) = match request.tool_choice.as_ref().unwrap_or(&ToolChoice::Auto) {
             ToolChoice::Auto => (request.tools.clone(), None),
@@ -99,7 +102,10 @@ impl Expected {
         }
         let value: Value = serde_json::from_str(json)
             .map_err(|error| format!("the answer has to be JSON, and it is not: {error}"))?;
-        if let ExpectedFormat::Schema(validator) = format {
+        if let ExpectedFormat::Schema(validator, cost) = format {
+            if !cost.allows(json.len()) {
+                return Err("the answer is too long to be checked against its schema".to_owned());
+            }
             validator.validate(&value).map_err(|error| {
                 let words = error.masked_with("it").to_string();
                 let words: String = words.chars().take(PROBLEM_MAX_CHARS).collect();
@@ -116,19 +122,22 @@ impl Expected {
     }
 }
 
-fn compiled(text: &str) -> Result<Validator, String> {
+fn compiled(text: &str) -> Result<ExpectedFormat, String> {
     if text.len() > SCHEMA_MAX_BYTES {
         return Err(format!("the schema of the answer is longer than {SCHEMA_MAX_BYTES} bytes"));
     }
     let schema: Value = serde_json::from_str(text)
         .map_err(|error| format!("the schema of the answer is no JSON: {error}"))?;
+    // First: a schema that is refused for its cost must not reach the validator at all.
+    let cost = SchemaCost::of(&schema)?;
     let patterns =
         PatternOptions::regex().size_limit(PATTERN_MAX_BYTES).dfa_size_limit(PATTERN_MAX_BYTES);
-    jsonschema::draft202012::options()
+    let validator = jsonschema::draft202012::options()
         .offline()
         .with_pattern_options(patterns)
         .build(&schema)
-        .map_err(|error| format!("the schema of the answer is no JSON Schema: {error}"))
+        .map_err(|error| format!("the schema of the answer is no JSON Schema: {error}"))?;
+    Ok(ExpectedFormat::Schema(Box::new(validator), cost))
 }
 
 /// The text without a fence of Markdown around it.

@@ -60,6 +60,11 @@ impl Gate {
         (usize::try_from(state.running).unwrap_or(usize::MAX), state.queue.len())
     }
 
+    /// When a place is likely to be free.
+    pub(crate) fn retry_after_ms(&self) -> u64 {
+        self.lock().retry_after_ms()
+    }
+
     /// Waits for a turn. Dropping it gives the place up.
     ///
     /// # Errors
@@ -132,7 +137,6 @@ impl State {
         self.average_ms = (self.average_ms * (NEWEST_SHARE - 1) + took_ms) / NEWEST_SHARE;
     }
 
-    /// When a place is likely to be free.
     fn retry_after_ms(&self) -> u64 {
         let ahead = u64::try_from(self.queue.len()).unwrap_or(u64::MAX);
         let turns = ahead / u64::from(self.concurrency.max(1)) + 1;

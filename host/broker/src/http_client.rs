@@ -191,6 +191,3 @@ pub(crate) fn with_source(error: &hyper::Error) -> String {
         None => error.to_string(),
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -5,8 +5,6 @@
 //! back ([`Attempt`]).
 
 mod prepare;
-#[cfg(test)]
-mod tests;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -113,14 +111,24 @@ impl Lane {
         self.outstanding.load(Ordering::Relaxed)
     }
 
-    /// Asks the breaker.
+    /// Asks the breaker, and makes sure that not too many wait already: those who wait for a
+    /// load are not in the queue yet, and have the same bound.
     ///
     /// # Errors
-    /// [`Failure::Open`].
+    /// [`Failure::Open`] or [`Failure::Queue`].
     pub(crate) fn begin(self: &Arc<Self>) -> Result<Attempt, Failure> {
         let lease = self.decide()?;
-        self.outstanding.fetch_add(1, Ordering::Relaxed);
-        Ok(Attempt { lane: Arc::clone(self), lease })
+        let before = self.outstanding.fetch_add(1, Ordering::Relaxed);
+        let attempt = Attempt { lane: Arc::clone(self), lease };
+        let running = usize::try_from(self.backend.concurrency).unwrap_or(usize::MAX);
+        if before >= self.config.queue.max.saturating_add(running) {
+            let (backend, model) = (&self.backend.name, &self.model);
+            return Err(Failure::Queue {
+                reason: format!("the queue for {model} of {backend} is full"),
+                retry_after_ms: self.gate.retry_after_ms(),
+            });
+        }
+        Ok(attempt)
     }
 
     /// Takes the lease of a probe if one is due; for whoever probes of itself.

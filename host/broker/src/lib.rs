@@ -21,6 +21,7 @@
 mod answers;
 mod attempt;
 mod backend;
+pub mod bench;
 pub mod breaker;
 mod broker;
 pub mod budgets;

@@ -54,7 +54,7 @@ counters! {
         answers,
         /// Of these, those that failed by the backend's fault.
         failures,
-        /// Requests that were refused because the breaker is open.
+        /// Requests that were refused here: its breaker is open, or too many wait.
         refused,
         /// Times it was loaded.
         loads,

@@ -4,11 +4,13 @@
 //! watcher. The order of the end is the reverse, and the journal is last, so that everything that
 //! ends can still be recorded. Every task is in one tracker, which a drain waits for.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use foreshore_domain::agent::AgentPolicy;
 use foreshore_domain::call::CallError;
 use foreshore_domain::component::{ComponentRef, Inspection, ToolName};
 use foreshore_domain::event::{EventKind, Tenant};
@@ -20,17 +22,19 @@ use foreshore_integrity::RootConfig;
 use foreshore_runtime::{
     Component, EngineConfig, InspectError, LoadFailure, Loader, LoaderConfig, Sandbox, Source,
 };
-use foreshore_store::{Checkpoint, Health, Journal, JournalConfig, ReadError};
+use foreshore_store::{Health, Journal, JournalConfig, ReadError};
 use semver::Version;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admission::{Admission, ConcurrencyConfig, Permit};
+use crate::checkpoints::{self, Patience, Webhook, WebhookUrl};
 use crate::clock;
 use crate::components::{Components, Selection};
+use crate::conversations::Conversations;
 use crate::directory::Directory;
 use crate::effects::Door;
-use crate::egress::{Egress, EgressConfig};
+use crate::egress::{Egress, EgressConfig, TlsClient};
 use crate::error::{PutError, RemoveError, StartError};
 use crate::events::{EventFilter, Page};
 use crate::integrity::Integrity;
@@ -38,6 +42,9 @@ use crate::invoke::{Invocation, Invoker, failure};
 use crate::memory::Memory;
 use crate::record::Recorder;
 use crate::summary::{Check, ComponentSummary, Readiness, ToolSummary};
+use crate::turns::models::NoModels;
+use crate::turns::registry::Registered;
+use crate::turns::{Models, Turns, TurnsConfig, TurnsHost};
 use crate::upkeep::Upkeep;
 use crate::watch::Watch;
 
@@ -51,6 +58,8 @@ pub struct ControlConfig {
     pub policies: Policies,
     /// Where the journal is.
     pub journal: JournalPlace,
+    /// Where its checkpoints are sent.
+    pub checkpoint_webhook: Option<WebhookUrl>,
     /// Where components are looked for and kept; made if it is missing.
     pub components_directory: Option<PathBuf>,
     /// Components that come with the binary.
@@ -65,6 +74,12 @@ pub struct ControlConfig {
     pub watch: bool,
     /// Directories whose files are watched for changes.
     pub roots: Vec<RootConfig>,
+    /// The agents, by name.
+    pub agents: BTreeMap<String, AgentPolicy>,
+    /// Who asks models; a host without has none.
+    pub models: Option<Arc<dyn Models>>,
+    /// How turns are run.
+    pub turns: TurnsConfig,
 }
 
 impl ControlConfig {
@@ -75,6 +90,7 @@ impl ControlConfig {
             loader,
             policies: Policies::default(),
             journal: JournalPlace::InMemory,
+            checkpoint_webhook: None,
             components_directory: None,
             embedded: Vec::new(),
             selection: Selection::All,
@@ -82,6 +98,9 @@ impl ControlConfig {
             egress: EgressConfig::default(),
             watch: false,
             roots: Vec::new(),
+            agents: BTreeMap::new(),
+            models: None,
+            turns: TurnsConfig::default(),
         }
     }
 }
@@ -109,11 +128,13 @@ pub enum Drained {
 
 /// The host. See the module.
 pub struct Control {
-    admission: Admission,
-    invoker: Invoker,
+    admission: Arc<Admission>,
+    invoker: Arc<Invoker>,
     components: Arc<Components>,
     journal: Journal,
     memory: Memory,
+    conversations: Conversations,
+    turns: Turns,
     integrity: Arc<Integrity>,
     upkeep: Upkeep,
     tasks: TaskTracker,
@@ -128,6 +149,7 @@ impl Control {
     /// [`StartError`].
     pub async fn start(config: ControlConfig) -> Result<Arc<Self>, StartError> {
         check(&config.concurrency)?;
+        check_turns(&config.turns)?;
         let journal = match &config.journal {
             JournalPlace::InMemory => Journal::in_memory(&JournalConfig::default())?,
             JournalPlace::File(path) => Journal::open(path, &JournalConfig::default())?,
@@ -173,16 +195,49 @@ impl Control {
         let upkeep = Upkeep::new(journal.clone(), &config.journal);
         tasks.spawn(memory.clone().sweep(stop.clone()));
         if let Some(checkpoints) = journal.checkpoints() {
-            tasks.spawn(tell_checkpoints(checkpoints, stop.clone()));
+            if let Some(url) = config.checkpoint_webhook {
+                let webhook = Webhook::new(url, TlsClient::new(Vec::new()), Patience::default());
+                tasks.spawn(checkpoints::send(checkpoints.clone(), webhook, stop.clone()));
+            }
+            tasks.spawn(checkpoints::log(checkpoints, stop.clone()));
         }
-        let admission = Admission::new(config.concurrency, tasks.clone());
-        let invoker = Invoker { door, recorder, tasks: tasks.clone() };
+        let admission = Arc::new(Admission::new(config.concurrency, tasks.clone()));
+        let running = Arc::clone(door.running());
+        let invoker = Arc::new(Invoker { door, recorder: recorder.clone(), tasks: tasks.clone() });
+        let registered = Arc::new(Registered {
+            components: Arc::clone(&components),
+            invoker: Arc::clone(&invoker),
+            admission: Arc::clone(&admission),
+        });
+        let conversations = Conversations::new(journal.clone());
+        let agents = config.agents.into_iter().map(|(name, policy)| (name, Arc::new(policy)));
+        let turns = Turns::new(TurnsHost {
+            journal: journal.clone(),
+            memory: memory.clone(),
+            conversations: conversations.clone(),
+            recorder,
+            models: config.models.unwrap_or_else(|| Arc::new(NoModels)),
+            tools: registered.clone(),
+            agents: registered,
+            policies: agents.collect(),
+            config: config.turns,
+            running,
+            tasks: tasks.clone(),
+            drain: stop.clone(),
+        });
+        let open = turns.resume()?;
+        if open > 0 {
+            tracing::info!(open, "turns that had not ended go on");
+        }
+        tasks.spawn(turns.clone().keep_time());
         Ok(Arc::new(Self {
             admission,
             invoker,
             components,
             journal,
             memory,
+            conversations,
+            turns,
             integrity,
             upkeep,
             tasks,
@@ -339,6 +394,16 @@ impl Control {
         &self.memory
     }
 
+    /// Conversations, with what was said in them.
+    pub fn conversations(&self) -> &Conversations {
+        &self.conversations
+    }
+
+    /// Turns of agents: taken, watched, answered, cancelled, replayed.
+    pub fn turns(&self) -> &Turns {
+        &self.turns
+    }
+
     /// The watched directories. Its methods block.
     pub fn integrity(&self) -> &Arc<Integrity> {
         &self.integrity
@@ -419,34 +484,23 @@ impl Control {
     }
 }
 
-/// Writes each checkpoint to the log, which is often kept on another machine.
-async fn tell_checkpoints(
-    mut checkpoints: tokio::sync::watch::Receiver<Option<Checkpoint>>,
-    stop: CancellationToken,
-) {
-    checkpoints.mark_unchanged();
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            changed = checkpoints.changed() => {
-                if changed.is_err() {
-                    return;
-                }
-            }
-        }
-        let line = checkpoints.borrow_and_update().as_ref().map(Checkpoint::to_line);
-        if let Some(checkpoint) = line {
-            tracing::info!(%checkpoint, "the journal is signed up to here");
-        }
-    }
-}
-
 fn check(config: &ConcurrencyConfig) -> Result<(), StartError> {
     let zero = |setting| Err(StartError::Zero { setting });
     match config {
         ConcurrencyConfig { calls_max: 0, .. } => zero("calls_max"),
         ConcurrencyConfig { queue_max: 0, .. } => zero("queue_max"),
         config if config.queue_wait_max.is_zero() => zero("queue_wait_max_ms"),
+        _ => Ok(()),
+    }
+}
+
+fn check_turns(config: &TurnsConfig) -> Result<(), StartError> {
+    let TurnsConfig { agents_max, queue_max, question_ttl_ms } = config;
+    let zero = |setting| Err(StartError::Zero { setting });
+    match (*agents_max, *queue_max, *question_ttl_ms) {
+        (0, ..) => zero("agents_max"),
+        (_, 0, _) => zero("queue_max"),
+        (.., 0) => zero("question_ttl_ms"),
         _ => Ok(()),
     }
 }

@@ -7,12 +7,13 @@
 //! policy and budget, marked below; this version asks nobody, so what policy allows needs no
 //! approval. Deliberately absent: how HTTP is done (`egress`) and how files are changed (the
 //! runtime, through the handle of the mount, once the door let it through). Memory is looked up
-//! and changed in `effects/memory.rs`.
+//! and changed in `effects/memory.rs`; what only an agent asks is in `effects/agent.rs`.
 //!
 //! Invariants: an effect that changes something outside is performed only after its intent is
 //! on disk, and a denial is in `call.denials` before the guest hears of it. `invoke` records
 //! the denials of a call from there, so those the runtime finds by itself are recorded too.
 
+pub(crate) mod agent;
 mod memory;
 
 use std::sync::Arc;
@@ -20,8 +21,7 @@ use std::sync::Arc;
 use foreshore_domain::call::{CallContext, Progress};
 use foreshore_domain::denial::{Denial, DenialCode};
 use foreshore_domain::effect::{
-    AgentError, Effect, EffectError, EffectOutcome, FileChange, FileChangeKind, HttpRequest,
-    HttpResponse,
+    Effect, EffectError, EffectOutcome, FileChange, FileChangeKind, HttpRequest, HttpResponse,
 };
 use foreshore_domain::grant::{Access, mount_grant};
 use foreshore_domain::id::CallId;
@@ -32,6 +32,7 @@ use crate::egress::Egress;
 use crate::intents::Intents;
 use crate::memory::Memory;
 use crate::record::{HttpEnd, Recorder, shortened};
+use crate::turns::running::Running;
 
 /// The door. See the module.
 pub struct Door {
@@ -39,6 +40,7 @@ pub struct Door {
     recorder: Recorder,
     intents: Intents,
     memory: Memory,
+    running: Arc<Running>,
 }
 
 /// The longest message of a guest's progress that is passed on.
@@ -46,7 +48,13 @@ const PROGRESS_MESSAGE_MAX_CHARS: usize = 1_024;
 
 impl Door {
     pub(crate) fn new(egress: Egress, recorder: Recorder, memory: Memory) -> Self {
-        Self { egress, recorder, intents: Intents::default(), memory }
+        let running = Arc::default();
+        Self { egress, recorder, intents: Intents::default(), memory, running }
+    }
+
+    /// The turns that run, whose effects come here.
+    pub(crate) fn running(&self) -> &Arc<Running> {
+        &self.running
     }
 
     /// Forgets what it kept of a call that has ended.
@@ -119,13 +127,10 @@ impl Effects for Door {
                 Effect::Remember(write) => {
                     self.remember(call, write).await.map(EffectOutcome::Remembered)
                 }
-                // The runtime gives the world of agents to turns alone, and turns have no path
-                // to a guest yet.
-                Effect::Agent(effect) => Err(AgentError::Denied {
-                    code: "not_a_turn".to_owned(),
-                    subject: effect.kind().to_owned(),
+                Effect::Agent(effect) => {
+                    let outcome = self.agent(call, *effect).await?;
+                    Ok(EffectOutcome::Agent(Box::new(outcome)))
                 }
-                .into()),
                 effect @ (Effect::Reply(_) | Effect::Progress(_) | Effect::Log(_)) => {
                     self.note(call, effect);
                     Ok(EffectOutcome::Done)
@@ -136,9 +141,10 @@ impl Effects for Door {
 
     fn note(&self, call: &CallContext, effect: Effect) {
         match effect {
+            Effect::Progress(_) | Effect::Log(_) if self.is_on_record(call) => {}
             Effect::Progress(progress) => note_progress(call, progress),
             Effect::Log(line) => note_log(call, &line),
-            Effect::Reply(_) => tracing::error!("a part of a reply came from no turn"),
+            Effect::Reply(part) => self.reply(call, part),
             // Only what nobody waits for can be noted; the rest was not asked of `perform`, so
             // it is not done.
             Effect::Agent(_)

@@ -22,7 +22,7 @@ use rustls::pki_types::CertificateDer;
 
 pub use self::resolver::{Resolve, SystemResolver};
 use self::target::Target;
-use self::tls::TlsClient;
+pub(crate) use self::tls::TlsClient;
 pub use self::tls::install_crypto_provider;
 
 mod addresses;

@@ -9,6 +9,7 @@ use foreshore_runtime::{EngineError, LoadFailure, LoaderError};
 use foreshore_store::{AppendError, OpenError};
 use semver::Version;
 
+use crate::conversations::ConversationFault;
 use crate::egress::EgressError;
 
 /// The host did not start.
@@ -49,6 +50,9 @@ pub enum StartError {
     /// A directory to be watched.
     #[error("a directory cannot be watched: {0}")]
     Root(#[from] foreshore_integrity::OpenError),
+    /// The turns that had not ended could not be read.
+    #[error("the open turns cannot be read: {0}")]
+    Turns(#[from] ConversationFault),
     /// A number of calls or a time of zero.
     #[error("{setting} = 0 is refused: it is at least 1")]
     Zero {

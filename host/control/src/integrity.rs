@@ -9,7 +9,8 @@ mod announce;
 mod ledger;
 mod retention;
 
-use std::path::PathBuf;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -203,7 +204,8 @@ impl Alerts {
 }
 
 impl Integrity {
-    /// Opens the roots. Nothing is watched yet; see [`Self::watch`].
+    /// Opens the roots, and makes the directories of their quarantines. Nothing is watched yet;
+    /// see [`Self::watch`].
     ///
     /// # Errors
     /// A directory that does not open, or a pattern that is none.
@@ -213,6 +215,9 @@ impl Integrity {
         let roots = configs
             .into_iter()
             .map(|config| {
+                if let Some(quarantine) = &config.quarantine {
+                    make_private(quarantine)?;
+                }
                 let (path, policy) = (config.path.clone(), config.policy);
                 let (ledger, alerts) = (Arc::clone(&ledger), Arc::clone(&alerts));
                 let root = WatchedRoot::open(config, ledger, alerts)?;
@@ -428,7 +433,7 @@ impl Integrity {
     }
 
     /// The host itself changed this file: what is there now is good. Blocks.
-    pub(crate) fn approve_own(&self, file: &std::path::Path) {
+    pub(crate) fn approve_own(&self, file: &Path) {
         let (Some(directory), Some(name)) = (file.parent(), file.file_name()) else { return };
         let Some(watched) = self.roots.iter().find(|watched| watched.path == directory) else {
             return;
@@ -479,6 +484,12 @@ impl Integrity {
         root.scan(Depth::Full, &|_| {}, &|| false)
             .map_err(|error| FilesFault::Record { message: error.to_string() })
     }
+}
+
+/// Makes a directory that only its owner reaches, unless it is there.
+fn make_private(path: &Path) -> Result<(), OpenError> {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|source| OpenError::Directory { path: path.to_owned(), source })
 }
 
 /// Reads a path as people write it: percent-escaped where it is no plain text.

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use foreshore_domain::call::{CallContext, CallError, Denials, Meter, Observer};
 use foreshore_domain::component::ToolName;
 use foreshore_domain::denial::Denial;
-use foreshore_domain::id::CallId;
+use foreshore_domain::id::{CallId, TurnId};
 use foreshore_domain::limits::LimitsPatch;
 use foreshore_domain::outcome::{CallFailure, Content, Logs, Outcome, ToolResult, Usage};
 use foreshore_runtime::{CallReport, Found, LoadError, NotFound, Snapshot, Tool};
@@ -29,6 +29,7 @@ use crate::arguments;
 use crate::clock;
 use crate::effects::Door;
 use crate::record::{CallFacts, Recorder};
+use crate::turns::tools::Beside;
 
 /// A call to be made.
 pub struct Invocation {
@@ -49,6 +50,20 @@ impl Invocation {
     }
 }
 
+/// On whose behalf a call is made, as its events name it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Caller {
+    /// A person or a program, from outside.
+    Outside,
+    /// An agent, in a turn.
+    Turn {
+        /// Its name in the configuration.
+        agent: Arc<str>,
+        /// The turn.
+        turn: TurnId,
+    },
+}
+
 /// What every call needs of the host.
 pub(crate) struct Invoker {
     pub(crate) door: Arc<Door>,
@@ -64,8 +79,23 @@ impl Invoker {
         invocation: Invocation,
     ) -> Result<Outcome, Box<CallFailure>> {
         let call_id = CallId::new(clock::now_unix_ms());
-        let run =
-            self.prepare(call_id, snapshot, invocation).map_err(|error| failure(call_id, error))?;
+        self.invoke_as(permit, snapshot, invocation, call_id, Caller::Outside, None).await
+    }
+
+    /// As [`Self::invoke`], under an id that was made before, and with what else is recorded in
+    /// the commit of its end if it may have changed something.
+    pub(crate) async fn invoke_as(
+        &self,
+        permit: Permit,
+        snapshot: &Snapshot,
+        invocation: Invocation,
+        call_id: CallId,
+        caller: Caller,
+        beside: Option<Beside>,
+    ) -> Result<Outcome, Box<CallFailure>> {
+        let run = self
+            .prepare(call_id, snapshot, invocation, caller, beside)
+            .map_err(|error| failure(call_id, error))?;
         if run.context.hints.read_only {
             let outcome = run.run().await;
             drop(permit);
@@ -88,6 +118,8 @@ impl Invoker {
         call_id: CallId,
         snapshot: &Snapshot,
         invocation: Invocation,
+        caller: Caller,
+        beside: Option<Beside>,
     ) -> Result<Run, CallError> {
         let found = self.resolve(call_id, snapshot, &invocation.tool)?;
         let (component, tool) = (found.component(), found.tool());
@@ -121,6 +153,8 @@ impl Invoker {
             door: Arc::clone(&self.door),
             recorder: self.recorder.clone(),
             context: Arc::clone(&context),
+            caller,
+            beside,
             started: false,
         };
         Ok(Run { found, context, arguments: invocation.arguments, ending })
@@ -176,7 +210,7 @@ impl Run {
         if !context.hints.read_only {
             ending
                 .recorder
-                .call_started(&CallFacts::of(&context))
+                .call_started(&ending.facts())
                 .await
                 .map_err(|error| failure(call_id, not_recorded(&error)))?;
         }
@@ -186,7 +220,7 @@ impl Run {
         let report = caught(call).await.unwrap_or_else(panicked);
         let CallReport { result, usage, logs } = report;
         let (code, result) = map(checked(found.tool(), &context, result));
-        let denials = ending.finish(code, usage, result.as_ref().err()).await.map_err(|error| {
+        let denials = ending.finish(code, usage, &result).await.map_err(|error| {
             let message = format!("it ran, but that could not be recorded: {error}");
             Box::new(CallFailure {
                 call_id,
@@ -214,6 +248,9 @@ struct Ending {
     door: Arc<Door>,
     recorder: Recorder,
     context: Arc<CallContext>,
+    caller: Caller,
+    /// What is recorded in the commit of the end.
+    beside: Option<Beside>,
     /// A guest may have run, and the end has not been recorded.
     started: bool,
 }
@@ -224,17 +261,22 @@ impl Ending {
         mut self,
         code: &'static str,
         usage: Usage,
-        error: Option<&CallError>,
+        result: &Result<ToolResult, CallError>,
     ) -> Result<Vec<Denial>, foreshore_store::AppendError> {
         self.started = false;
-        let denials = self.record_denials(error);
-        let facts = CallFacts::of(&self.context);
+        let denials = self.record_denials(result.as_ref().err());
+        let facts = self.facts();
         if self.context.hints.read_only {
             self.recorder.call_completed_soon(facts, code, usage);
         } else {
-            self.recorder.call_completed(&facts, code, usage).await?;
+            let beside = self.beside.take().map(|beside| beside(result)).unwrap_or_default();
+            self.recorder.call_completed(&facts, code, usage, beside).await?;
         }
         Ok(denials)
+    }
+
+    fn facts(&self) -> CallFacts {
+        CallFacts::of(&self.context, self.caller.clone())
     }
 
     /// All that the caller is told was denied is recorded as denied: the list of the call, and
@@ -260,7 +302,7 @@ impl Drop for Ending {
             self.record_denials(None);
             let usage =
                 Usage { egress_bytes: self.context.meter.egress_bytes(), ..Usage::default() };
-            let facts = CallFacts::of(&self.context);
+            let facts = self.facts();
             self.recorder.call_completed_soon(facts, CallError::Cancelled.code(), usage);
         }
     }

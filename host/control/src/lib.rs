@@ -8,9 +8,11 @@
 mod admission;
 mod arguments;
 mod catalog;
+mod checkpoints;
 mod clock;
 mod components;
 mod control;
+pub mod conversations;
 mod directory;
 mod effects;
 pub mod egress;
@@ -24,13 +26,16 @@ mod record;
 mod summary;
 #[cfg(test)]
 mod tests;
+pub mod turns;
 mod upkeep;
 mod watch;
 
 pub use admission::{ConcurrencyConfig, Permit};
+pub use checkpoints::{WebhookUrl, WebhookUrlError};
 pub use clock::now_unix_ms;
 pub use components::Selection;
 pub use control::{Control, ControlConfig, Drained, JournalPlace};
+pub use conversations::Conversations;
 pub use effects::Door;
 pub use error::{PutError, RemoveError, StartError};
 pub use events::{EventFilter, Page};
@@ -40,6 +45,7 @@ pub use memory::Memory;
 
 pub use foreshore_integrity::RootConfig;
 pub use summary::{Check, ComponentState, ComponentSummary, Readiness, ToolSummary};
+pub use turns::{Models, Turns, TurnsConfig};
 pub use upkeep::{Backup, Upkeep, UpkeepError};
 
 // What the configuration is made of, so that whoever starts a host needs no other crate.

@@ -10,12 +10,14 @@ use foreshore_domain::call::CallContext;
 use foreshore_domain::component::ComponentRef;
 use foreshore_domain::denial::Denial;
 use foreshore_domain::event::{EventKind, NewEvent, Stream, Tenant};
-use foreshore_domain::id::{CallId, Digest};
+use foreshore_domain::id::{CallId, Digest, TurnId};
 use foreshore_domain::outcome::Usage;
-use foreshore_store::{AppendError, Journal};
+use foreshore_store::{AppendError, Commit, Journal};
 use serde::Serialize;
 
 use crate::clock;
+use crate::invoke::Caller;
+use crate::turns::payload::Entry;
 
 /// The most of a text that others chose that goes into an event.
 const TEXT_MAX_CHARS: usize = 1_024;
@@ -35,15 +37,31 @@ pub(crate) struct CallFacts {
     component: ComponentRef,
     digest: Digest,
     tool: Arc<str>,
+    caller: Caller,
 }
 
 impl CallFacts {
-    pub(crate) fn of(context: &CallContext) -> Self {
+    pub(crate) fn of(context: &CallContext, caller: Caller) -> Self {
         Self {
             call_id: context.call_id,
             component: context.component.clone(),
             digest: context.digest,
             tool: Arc::clone(&context.tool),
+            caller,
+        }
+    }
+
+    fn agent(&self) -> Option<&str> {
+        match &self.caller {
+            Caller::Outside => None,
+            Caller::Turn { agent, .. } => Some(agent),
+        }
+    }
+
+    fn turn(&self) -> Option<TurnId> {
+        match &self.caller {
+            Caller::Outside => None,
+            Caller::Turn { turn, .. } => Some(*turn),
         }
     }
 }
@@ -62,6 +80,10 @@ struct CallStarted<'a> {
     component: &'a str,
     digest: &'a str,
     tool: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agent: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    turn: Option<TurnId>,
 }
 
 #[derive(Serialize)]
@@ -69,6 +91,10 @@ struct CallCompleted<'a> {
     component: &'a str,
     digest: &'a str,
     tool: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agent: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    turn: Option<TurnId>,
     outcome: &'a str,
     fuel: u64,
     peak_memory_bytes: u64,
@@ -136,6 +162,8 @@ impl Recorder {
             component: &facts.component.to_string(),
             digest: &facts.digest.to_string(),
             tool: &facts.tool,
+            agent: facts.agent(),
+            turn: facts.turn(),
         });
         self.append(Stream::Call(facts.call_id), EventKind::CallStarted, payload).await
     }
@@ -151,15 +179,22 @@ impl Recorder {
         self.journal.append_soon_with(move || call_completed(at_unix_ms, &facts, outcome, usage));
     }
 
-    /// On disk when this returns: the result may be handed out.
+    /// On disk when this returns, with what is recorded beside it: the result may be handed out.
     pub(crate) async fn call_completed(
         &self,
         facts: &CallFacts,
         outcome: &'static str,
         usage: Usage,
+        beside: Entry,
     ) -> Result<(), AppendError> {
         let event = call_completed(clock::now_unix_ms(), facts, outcome, usage);
-        self.journal.append(event).await.map(|_| ())
+        if beside.events.is_empty() {
+            return self.journal.append(event).await.map(|_| ());
+        }
+        let Entry { mut events, blobs } = beside;
+        events.insert(0, event);
+        let commit = Commit { events, conditions: Vec::new(), blobs };
+        self.journal.commit(commit).await.map(|_| ())
     }
 
     pub(crate) fn denied(&self, call_id: CallId, component: &ComponentRef, denial: Denial) {
@@ -281,6 +316,8 @@ fn call_completed(
         component: &facts.component.to_string(),
         digest: &facts.digest.to_string(),
         tool: &facts.tool,
+        agent: facts.agent(),
+        turn: facts.turn(),
         outcome,
         fuel: usage.fuel,
         peak_memory_bytes: usage.peak_memory_bytes,

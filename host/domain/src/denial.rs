@@ -29,6 +29,14 @@ pub enum DenialCode {
     MemoryNotGranted,
     /// The namespace of memory may only be read.
     MemoryReadOnly,
+    /// The agent may not call the tool.
+    ToolNotGranted,
+    /// The agent may not name the model.
+    ModelNotGranted,
+    /// The agent may not delegate to the other agent.
+    AgentNotGranted,
+    /// Agents have delegated to agents as deep as is allowed.
+    DelegationTooDeep,
     /// The component imports an interface that was not granted.
     ImportNotGranted,
     /// The component imports an interface that this host does not have.
@@ -51,6 +59,10 @@ impl DenialCode {
         Self::HttpRequestsExhausted,
         Self::MemoryNotGranted,
         Self::MemoryReadOnly,
+        Self::ToolNotGranted,
+        Self::ModelNotGranted,
+        Self::AgentNotGranted,
+        Self::DelegationTooDeep,
         Self::ImportNotGranted,
         Self::ImportNotLinked,
         Self::DeniedByTool,
@@ -70,6 +82,10 @@ impl DenialCode {
             Self::HttpRequestsExhausted => "http_requests_exhausted",
             Self::MemoryNotGranted => "memory_not_granted",
             Self::MemoryReadOnly => "memory_read_only",
+            Self::ToolNotGranted => "tool_not_granted",
+            Self::ModelNotGranted => "model_not_granted",
+            Self::AgentNotGranted => "agent_not_granted",
+            Self::DelegationTooDeep => "delegation_too_deep",
             Self::ImportNotGranted => "import_not_granted",
             Self::ImportNotLinked => "import_not_linked",
             Self::DeniedByTool => "denied_by_tool",

@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::blob::BlobDigest;
 use crate::memory::ValueRef;
 pub use crate::memory::{Conversation, VariableName};
 
@@ -21,4 +22,7 @@ pub struct VariableSet {
     pub name: VariableName,
     /// What.
     pub value: ValueRef,
+    /// The blob that holds it, if one does.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub blobs: Vec<BlobDigest>,
 }

@@ -159,11 +159,13 @@ pub(crate) async fn start(config: &Config, plan: Plan) -> Result<Arc<Control>, F
         Purpose::Server | Purpose::Ephemeral | Purpose::Files => config.watched_roots()?,
         Purpose::Command | Purpose::Keeper | Purpose::Journal => Vec::new(),
     };
+    let webhook = sections.journal.checkpoint_webhook.clone().map(|url| url.0);
     let control = ControlConfig {
         engine,
         roots,
         policies: plan.policies,
         journal,
+        checkpoint_webhook: webhook.filter(|_| is_server),
         components_directory: directory.cloned(),
         embedded: plan.sources,
         selection: plan.selection,

@@ -409,9 +409,18 @@ mod tests {
     fn without_grants_sockets_are_denied_and_nothing_that_needs_a_grant_is_linked() {
         for (interface, _, rule) in TABLE {
             let proof = PROOFS.iter().find(|proof| proof.interface.starts_with(interface));
-            let Some(proof) = proof else { continue };
-            let found = verdict(proof.interface, RunsAs::Tool, "c", &Grant::default());
+            let name = match (rule, proof) {
+                (Rule::AgentOnly, _) => format!("{interface}@0.1.0"),
+                (_, Some(proof)) => proof.interface.to_owned(),
+                (_, None) => continue,
+            };
+            let found = verdict(&name, RunsAs::Tool, "c", &Grant::default());
             match rule {
+                Rule::AgentOnly => {
+                    assert_eq!(found, ImportVerdict::NotLinked, "{interface}");
+                    let agents = verdict(&name, RunsAs::Agent, "c", &Grant::default());
+                    assert_eq!(agents, ImportVerdict::Linked, "{interface}");
+                }
                 Rule::Linked => assert_eq!(found, ImportVerdict::Linked, "{interface}"),
                 Rule::LinkedDenied => assert_eq!(found, ImportVerdict::LinkedDenied, "{interface}"),
                 Rule::NeedsHttp | Rule::NeedsConfig | Rule::NeedsMemory | Rule::NeedsKeyvalue => {

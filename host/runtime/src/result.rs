@@ -208,6 +208,7 @@ fn agents_own_error(context: &CallContext, error: types::Error) -> TurnFailure {
         types::Error::Denied(denial) => AgentError::Denied {
             code: shortened(&denial.code),
             subject: shortened(&denial.subject),
+            grant: String::new(),
         },
         types::Error::Refused(message) => AgentError::Refused(shortened(&message)),
         types::Error::Invalid(input) => AgentError::Invalid {

@@ -42,8 +42,8 @@ enum Does {
     Give,
     /// The same, once somebody opens the gate.
     GiveLate(Arc<Semaphore>),
-    /// Interrupts the turn.
-    Interrupt(Interruption),
+    /// Interrupts the turn at this kind of effect.
+    InterruptAt(&'static str, Interruption),
     /// Gives something else.
     GiveOther,
     /// Says no.
@@ -79,7 +79,10 @@ impl Effects for Door {
                     self.waiting.fetch_add(1, Ordering::SeqCst);
                     gate.acquire().await.expect("open").forget();
                 }
-                Does::Interrupt(interruption) => return Err(interruption.clone().into()),
+                Does::InterruptAt(kind, interruption) if *kind == effect.kind() => {
+                    return Err(interruption.clone().into());
+                }
+                Does::InterruptAt(..) => {}
                 Does::GiveOther => {
                     return Ok(EffectOutcome::Agent(Box::new(AgentOutcome::Secret(true))));
                 }
@@ -213,7 +216,6 @@ fn outcome(effect: AgentEffect) -> AgentOutcome {
 
 /// A host with the probe loaded.
 struct Bench {
-    _place: tempfile::TempDir,
     door: Arc<Door>,
     probe: Component,
 }
@@ -224,7 +226,6 @@ impl Bench {
     }
 
     async fn with(does: Does, config: EngineConfig) -> Self {
-        let place = tempfile::tempdir().expect("a directory");
         let door = Arc::new(Door { does, ..Door::default() });
         let sandbox = Sandbox::new(&config, door.clone(), None).expect("a sandbox");
         let config = LoaderConfig::new(shared_cache().to_owned(), Compiler::InProcess);
@@ -235,7 +236,7 @@ impl Bench {
             origin: Origin::Api,
         };
         let probe = loader.load(source, &Policies::default()).await.expect("the probe loads");
-        Self { _place: place, door, probe }
+        Self { door, probe }
     }
 
     async fn told(&self, message: Value) -> TurnReport {
@@ -482,7 +483,7 @@ async fn an_agent_has_no_files_no_environment_and_no_input() {
 async fn an_interruption_stops_the_agent_at_once_and_gives_its_place_back() {
     let waiting = Interruption::Waiting;
     let config = EngineConfig { slots: 1, ..EngineConfig::default() };
-    let bench = Bench::with(Does::Interrupt(waiting.clone()), config).await;
+    let bench = Bench::with(Does::InterruptAt("iteration", waiting.clone()), config).await;
     for _ in 0..3 {
         let report = bench.told(json!({"do": "iterate", "many": 1_000_000})).await;
         let CallError::Interrupted(found) = call_error(report) else { panic!("another ending") };
@@ -492,7 +493,21 @@ async fn an_interruption_stops_the_agent_at_once_and_gives_its_place_back() {
 }
 
 #[tokio::test]
-async fn memory_is_interrupted_like_all_else() {
+async fn an_interruption_is_never_told_whatever_was_asked() {
+    for kind in AgentEffect::KINDS {
+        let bench = Bench::new(Does::InterruptAt(kind, Interruption::Cancelled)).await;
+        let report = bench.told(json!({"do": "everything"})).await;
+        let error = call_error(report);
+        assert!(
+            matches!(error, CallError::Interrupted(Interruption::Cancelled)),
+            "{kind}: {error}"
+        );
+        assert_eq!(bench.kinds().last().map(String::as_str), Some(*kind), "the last one asked");
+    }
+}
+
+#[tokio::test]
+async fn an_agent_does_not_go_on_from_what_is_not_recorded() {
     let bench = Bench::new(Does::NotRecorded).await;
     let report = bench.told(json!({"do": "everything"})).await;
     let CallError::Interrupted(Interruption::NotRecorded { message }) = call_error(report) else {

@@ -82,7 +82,8 @@
 //! offered tool whose name matches), `{{1}}` (a group of the first regex of `when` that has some,
 //! in the order `last_user`, `any_message`, `system`, `tool_content`, `tool_name`,
 //! `tool_offered`), `{{variable NAME}}` (what the regex `NAME` of `capture` finds in the newest
-//! message that has it), `{{repeat 1000 x}}`. Two literal braces are `\{{`.
+//! message that has it), `{{repeat 1000 x}}`, `{{first 80 last_user}}`
+//! (the first characters of any of these). Two literal braces are `\{{`.
 //!
 //! ## Models and server
 //!

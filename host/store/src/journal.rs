@@ -277,6 +277,15 @@ impl Journal {
         })
     }
 
+    /// The number of a stream's last event, to be named in a condition; 0 for none.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn stream_head(&self, tenant: &Tenant, stream: &Stream) -> Result<u64, ReadError> {
+        let (tenant, stream) = (tenant.as_str(), &*stream.to_string());
+        self.reading(|read| streams::last(read, (tenant, stream)).map_err(storage))
+    }
+
     /// A blob's bytes, held to its name; `None` if it is not stored.
     ///
     /// # Errors

@@ -1,4 +1,10 @@
 //! The crate from outside, against model servers on loopback.
 
+mod breakers;
+mod chain;
 mod chat;
+mod connections;
+mod others;
 mod stub;
+mod support;
+mod traps;

@@ -12,7 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 /// What is done on a connection.
 #[derive(Clone, Debug)]
-pub enum Act {
+pub(crate) enum Act {
     /// Sends these bytes at once.
     Send(String),
     Wait(Duration),
@@ -22,22 +22,22 @@ pub enum Act {
 
 /// A request that came.
 #[derive(Clone, Debug)]
-pub struct Seen {
-    pub line: String,
-    pub body: serde_json::Value,
+pub(crate) struct Seen {
+    pub(crate) line: String,
+    pub(crate) body: serde_json::Value,
 }
 
 type Rule = dyn Fn(&Seen) -> Vec<Act> + Send + Sync;
 
 /// A server. Dropping it stops it.
-pub struct Stub {
-    pub address: SocketAddr,
+pub(crate) struct Stub {
+    pub(crate) address: SocketAddr,
     seen: Arc<Mutex<Vec<Seen>>>,
     _task: AbortOnDropHandle<()>,
 }
 
 impl Stub {
-    pub async fn start(rule: impl Fn(&Seen) -> Vec<Act> + Send + Sync + 'static) -> Self {
+    pub(crate) async fn start(rule: impl Fn(&Seen) -> Vec<Act> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
         let address = listener.local_addr().expect("has an address");
         let seen = Arc::new(Mutex::new(Vec::new()));
@@ -51,12 +51,12 @@ impl Stub {
         Self { address, seen, _task: AbortOnDropHandle::new(task) }
     }
 
-    pub fn url(&self) -> url::Url {
+    pub(crate) fn url(&self) -> url::Url {
         format!("http://{}", self.address).parse().expect("a URL")
     }
 
     /// Requests whose first line holds this.
-    pub fn seen(&self, part: &str) -> Vec<Seen> {
+    pub(crate) fn seen(&self, part: &str) -> Vec<Seen> {
         let seen = self.seen.lock().expect("not poisoned");
         seen.iter().filter(|one| one.line.contains(part)).cloned().collect()
     }
@@ -100,28 +100,28 @@ async fn request(stream: &mut BufReader<TcpStream>) -> Option<Seen> {
 }
 
 /// A whole response.
-pub fn response(status: u16, body: &str) -> Vec<Act> {
+pub(crate) fn response(status: u16, body: &str) -> Vec<Act> {
     let length = body.len();
     vec![Act::Send(format!("HTTP/1.1 {status} X\r\ncontent-length: {length}\r\n\r\n{body}"))]
 }
 
 /// The head of a response in chunks.
-pub fn chunked() -> Act {
+pub(crate) fn chunked() -> Act {
     Act::Send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n".to_owned())
 }
 
 /// A chunk.
-pub fn chunk(data: &str) -> Act {
+pub(crate) fn chunk(data: &str) -> Act {
     Act::Send(format!("{:x}\r\n{data}\r\n", data.len()))
 }
 
 /// The end of a response in chunks.
-pub fn end() -> Act {
+pub(crate) fn end() -> Act {
     Act::Send("0\r\n\r\n".to_owned())
 }
 
 /// What an Ollama server answers to what is not a chat: it has every model, in memory.
-pub fn ollama(seen: &Seen) -> Vec<Act> {
+pub(crate) fn ollama(seen: &Seen) -> Vec<Act> {
     let path = seen.line.split(' ').nth(1).unwrap_or_default();
     match path {
         "/api/version" => response(200, r#"{"version":"0.20.0"}"#),

@@ -100,7 +100,7 @@ fn reached(call: &CallContext, space: Space, access: Access) -> Result<Namespace
     }
 }
 
-fn look_up(
+pub(super) fn look_up(
     memory: &Memory,
     namespace: &Namespace,
     kind: MemoryReadKind,
@@ -148,7 +148,7 @@ fn look_up(
     })
 }
 
-fn put(namespace: Namespace, record: MemoryRecord, origin: Origin) -> Put {
+pub(super) fn put(namespace: Namespace, record: MemoryRecord, origin: Origin) -> Put {
     Put {
         namespace,
         key: record.key,
@@ -183,8 +183,13 @@ fn entry(key: &str, version: &Version) -> Option<MemoryEntry> {
 
 /// A guest is told what it can act on; how the store failed is for the operator.
 fn refused(fault: MemoryFault) -> EffectError {
+    refusal(fault).into()
+}
+
+/// As [`refused`], for a guest that is told in other words.
+pub(super) fn refusal(fault: MemoryFault) -> MemoryRefusal {
     let text = fault.to_string();
-    let refusal = match fault {
+    match fault {
         MemoryFault::Invalid(_) | MemoryFault::TooLarge { .. } => MemoryRefusal::Invalid(text),
         MemoryFault::Conflict { key, expected, actual } => {
             MemoryRefusal::Conflict { key, expected, actual }
@@ -195,6 +200,5 @@ fn refused(fault: MemoryFault) -> EffectError {
             tracing::error!(%message, "memory failed a guest");
             MemoryRefusal::Store
         }
-    };
-    refusal.into()
+    }
 }

@@ -19,13 +19,13 @@ pub fn install_crypto_provider() {
 }
 
 /// Makes TLS connections.
-pub(super) struct TlsClient {
+pub(crate) struct TlsClient {
     additional_roots: Vec<CertificateDer<'static>>,
     connector: OnceCell<TlsConnector>,
 }
 
 impl TlsClient {
-    pub(super) fn new(additional_roots: Vec<CertificateDer<'static>>) -> Self {
+    pub(crate) fn new(additional_roots: Vec<CertificateDer<'static>>) -> Self {
         Self { additional_roots, connector: OnceCell::new() }
     }
 
@@ -33,7 +33,7 @@ impl TlsClient {
     ///
     /// # Errors
     /// Roots that cannot be read, or none at all.
-    pub(super) async fn connector(&self) -> Result<&TlsConnector, String> {
+    pub(crate) async fn connector(&self) -> Result<&TlsConnector, String> {
         self.connector
             .get_or_try_init(|| async {
                 let roots = self.additional_roots.clone();

@@ -51,6 +51,26 @@ impl AgentPolicy {
     pub fn allows_tool(&self, tool: &ToolName) -> bool {
         self.tools.iter().any(|pattern| pattern.covers(tool))
     }
+
+    /// Keeps of its tools those that are also among these.
+    pub fn keep_tools(&mut self, others: &[ToolPattern]) {
+        let both = self.tools.iter().flat_map(|own| others.iter().filter_map(|o| own.and(o)));
+        let mut kept: Vec<ToolPattern> = Vec::new();
+        for pattern in both {
+            if !kept.contains(&pattern) {
+                kept.push(pattern);
+            }
+        }
+        self.tools = kept;
+    }
+
+    /// Keeps of its namespaces what another grant lets do too.
+    pub fn keep_memory(&mut self, other: Option<&MemoryGrant>) {
+        self.memory = match (&self.memory, other) {
+            (Some(own), Some(other)) => Some(own.and(other)),
+            _ => None,
+        };
+    }
 }
 
 /// What a turn may use. None of it is zero.
@@ -115,6 +135,22 @@ impl ToolPattern {
     pub fn covers(&self, tool: &ToolName) -> bool {
         self.component.as_ref().is_none_or(|component| *component == tool.component)
             && self.tool.as_ref().is_none_or(|name| *name == tool.tool)
+    }
+
+    /// The tools that both mean; `None` if there can be none.
+    pub fn and(&self, other: &Self) -> Option<Self> {
+        let component = narrower(self.component.as_ref(), other.component.as_ref())?;
+        let tool = narrower(self.tool.as_ref(), other.tool.as_ref())?;
+        Some(Self { component: component.cloned(), tool: tool.cloned() })
+    }
+}
+
+/// Of two names the one that is said, where `None` means any; nothing if they differ.
+fn narrower<'a>(one: Option<&'a String>, other: Option<&'a String>) -> Option<Option<&'a String>> {
+    match (one, other) {
+        (Some(one), Some(other)) if one != other => None,
+        (Some(name), _) | (None, Some(name)) => Some(Some(name)),
+        (None, None) => Some(None),
     }
 }
 
@@ -190,6 +226,29 @@ mod tests {
         for bad in ["", "files", ".", "*.read", "files.", "Files.*", "files.re*d", "a.b.c"] {
             assert!(bad.parse::<ToolPattern>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn what_two_patterns_mean_together_is_never_more_than_either() {
+        let pattern = |text: &str| text.parse::<ToolPattern>().expect("a pattern");
+        for (one, other, both) in [
+            ("*", "files.read", Some("files.read")),
+            ("files.*", "*", Some("files.*")),
+            ("files.*", "files.read", Some("files.read")),
+            ("files.read", "files.read", Some("files.read")),
+            ("files.read", "files.write", None),
+            ("files.*", "query.*", None),
+        ] {
+            let found = pattern(one).and(&pattern(other));
+            assert_eq!(found.map(|found| found.to_string()).as_deref(), both, "{one} {other}");
+        }
+        let mut policy = AgentPolicy::of_component("assistant");
+        policy.tools = vec![pattern("files.*"), pattern("query.count")];
+        policy.keep_tools(&[pattern("*"), pattern("files.read")]);
+        let kept: Vec<String> = policy.tools.iter().map(ToString::to_string).collect();
+        assert_eq!(kept, ["files.*", "files.read", "query.count"]);
+        policy.keep_tools(&[pattern("files.read"), pattern("shell.*")]);
+        assert_eq!(policy.tools, [pattern("files.read")]);
     }
 
     #[test]

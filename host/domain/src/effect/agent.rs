@@ -374,6 +374,10 @@ pub enum AgentError {
         code: String,
         /// What was asked for.
         subject: String,
+        /// The configuration that would allow it, for people: the agent is not shown it. Empty
+        /// where nothing would.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        grant: String,
     },
     /// A person said no, or nobody answered in time.
     #[error("refused: {0}")]

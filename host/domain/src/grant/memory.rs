@@ -23,6 +23,36 @@ pub struct MemoryGrant {
     pub namespaces: Vec<NamespaceGrant>,
 }
 
+impl MemoryGrant {
+    /// What both let do.
+    pub fn and(&self, other: &Self) -> Self {
+        let mut namespaces: Vec<NamespaceGrant> = Vec::new();
+        for own in &self.namespaces {
+            for its in &other.namespaces {
+                let Some(pattern) = own.pattern.and(&its.pattern) else { continue };
+                // Not the access of these two: a closer one of either list may cover it too.
+                let (own, its) = (self.access_to(&pattern), other.access_to(&pattern));
+                let access = match (own, its) {
+                    (Some(Access::ReadWrite), Some(Access::ReadWrite)) => Access::ReadWrite,
+                    _ => Access::ReadOnly,
+                };
+                if namespaces.iter().all(|granted| granted.pattern != pattern) {
+                    namespaces.push(NamespaceGrant { pattern, access });
+                }
+            }
+        }
+        Self { namespaces }
+    }
+
+    /// What may be done wherever a pattern leads.
+    fn access_to(&self, pattern: &NamespacePattern) -> Option<Access> {
+        let covering =
+            self.namespaces.iter().filter(|granted| granted.pattern.contains(pattern)).rev();
+        let closest = covering.max_by_key(|granted| granted.pattern.closeness());
+        closest.map(|granted| granted.access)
+    }
+}
+
 /// Namespaces, and what may be done in them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamespaceGrant {
@@ -46,6 +76,20 @@ impl NamespacePattern {
         let is_meant =
             if self.is_prefix { name.starts_with(&self.start) } else { name == self.start };
         is_meant && !name.starts_with(BUCKETS)
+    }
+
+    /// The namespaces that both cover; `None` if there can be none.
+    fn and(&self, other: &Self) -> Option<Self> {
+        if self.contains(other) {
+            Some(other.clone())
+        } else {
+            other.contains(self).then(|| self.clone())
+        }
+    }
+
+    /// Whether it covers all that the other does.
+    fn contains(&self, other: &Self) -> bool {
+        if self.is_prefix { other.start.starts_with(&self.start) } else { self == other }
     }
 
     /// How closely it names what it covers; a whole name is closer than any prefix.
@@ -181,6 +225,33 @@ mod tests {
     fn denied(grant: &Grant, namespace: &str, access: Access) -> Option<DenialCode> {
         let namespace = Namespace::parse(namespace).expect("a namespace");
         grant.deny_namespace(&component("notes"), &namespace, access).map(|denial| denial.code)
+    }
+
+    #[test]
+    fn what_two_grants_let_do_together_is_what_each_lets_do() {
+        let grants = [
+            grant(&[("team-*", Access::ReadWrite), ("notes", Access::ReadOnly)]),
+            grant(&[("*", Access::ReadOnly), ("team-a*", Access::ReadWrite)]),
+            grant(&[("*", Access::ReadWrite), ("team-*", Access::ReadOnly)]),
+            grant(&[("team-a", Access::ReadWrite), ("team-ab", Access::ReadOnly)]),
+            grant(&[]),
+        ];
+        let names = ["notes", "note", "team-", "team-a", "team-ab", "team-b", "other"];
+        for (one, other) in grants.iter().flat_map(|one| grants.iter().map(move |o| (one, o))) {
+            let memory = |grant: &Grant| grant.memory.clone().expect("a grant");
+            let both = memory(one).and(&memory(other));
+            let both = Grant { memory: Some(both), ..Grant::default() };
+            for (name, access) in
+                names.iter().flat_map(|name| [(name, Access::ReadOnly), (name, Access::ReadWrite)])
+            {
+                let allowed = |grant: &Grant| denied(grant, name, access).is_none();
+                assert_eq!(
+                    allowed(&both),
+                    allowed(one) && allowed(other),
+                    "{name} {access:?} of {one:?} and {other:?}"
+                );
+            }
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Writes configuration as TOML in which each line says where its value comes from.
 //!
-//! Values of `env` and `config` may be secrets, so they are shown only on request.
+//! Values of `env` and `config` and the URL of a webhook may be secrets, so they are shown only on request.
 
 use std::fmt::Write as _;
 
@@ -103,7 +103,7 @@ fn section(text: &mut String, table: &Table, keys: &mut Vec<String>, secrets: Se
             let _ = writeln!(text, "{gap}[{}]", keys.join("."));
         }
         for (name, node) in leaves {
-            let value = if secrets == Secrets::Redacted && may_be_secret(keys) {
+            let value = if secrets == Secrets::Redacted && may_be_secret(keys, name) {
                 "\"<redacted>\"".to_owned()
             } else {
                 inline(&node.value)
@@ -121,8 +121,12 @@ fn section(text: &mut String, table: &Table, keys: &mut Vec<String>, secrets: Se
     }
 }
 
-fn may_be_secret(keys: &[String]) -> bool {
-    matches!(keys, [components, _, kind] if components == "components" && (kind == "env" || kind == "config"))
+fn may_be_secret(keys: &[String], name: &str) -> bool {
+    match keys {
+        [components, _, kind] => components == "components" && (kind == "env" || kind == "config"),
+        [journal] => journal == "journal" && name == "checkpoint_webhook",
+        _ => false,
+    }
 }
 
 /// A key as TOML wants it: bare where it can be.

@@ -11,6 +11,7 @@ use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use foreshore_control::WebhookUrl;
 use foreshore_domain::grant::{GuestPath, NamespacePattern};
 use foreshore_domain::http_rule::HttpRule;
 use foreshore_domain::limits::LimitsPatch;
@@ -37,6 +38,7 @@ pub(crate) struct Sections {
     pub(crate) components: BTreeMap<String, ComponentSection>,
     /// Directories whose files are watched for changes.
     pub(crate) files: FilesSection,
+    pub(crate) journal: JournalSection,
     pub(crate) log: LogSection,
 }
 
@@ -168,6 +170,14 @@ pub(crate) enum ClockWord {
     Fine,
 }
 
+/// The record of everything.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct JournalSection {
+    /// Each signed checkpoint is posted there, besides the file beside the journal and the log.
+    pub(crate) checkpoint_webhook: Option<Parsed<WebhookUrl>>,
+}
+
 /// What the host says of itself, on standard error.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -234,6 +244,10 @@ impl Written for HttpRule {
 
 impl Written for ipnet::IpNet {
     const EXAMPLE: Option<&'static str> = Some("10.1.0.0/16 or fd00::/8");
+}
+
+impl Written for WebhookUrl {
+    const EXAMPLE: Option<&'static str> = Some("https://audit.example.org/checkpoints");
 }
 
 impl Written for ListenAddress {

@@ -64,6 +64,8 @@ fn what_is_wrong_is_answered_with_place_key_and_way_on() {
         "[runtime]\nslots = 0",
         "[concurrency]\ncalls_max = 0",
         "[log]\nformat = \"jsonl\"",
+        "[journal]\ncheckpoint_webhook = \"http://audit.example.org/\"",
+        "[journal]\ncheckpoint_webhook = \"https://me:pass@audit.example.org/\"",
         "[server]\nlisten = 1\nlisten = 2",
         "data = 99999999999999999999",
     ];

@@ -1,9 +1,9 @@
 //! `foreshore:memory`: records, relations and search in namespaces.
 //!
-//! Granted by `Grant::memory`; linked only for tools that have it, and for agents. This file translates:
-//! what is asked goes to the door as [`Effect::Recall`] or [`Effect::Remember`]; what an agent
-//! asks is numbered and recorded, so it goes as [`AgentEffect`]. It bounds what
-//! a guest may ask for at once, and counts each thing asked for as an operation. Nothing here
+//! Granted by `Grant::memory`; linked only for tools that have it, and for agents. This file
+//! translates: what is asked goes to the door as [`Effect::Recall`] or [`Effect::Remember`];
+//! what an agent asks is numbered and recorded, so it goes as [`AgentEffect`]. It bounds what a
+//! guest may ask for at once, and counts each thing asked for as an operation. Nothing here
 //! decides who may reach a namespace, or says where a text came from.
 
 use foreshore_domain::effect::{

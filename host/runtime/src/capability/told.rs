@@ -45,7 +45,7 @@ impl CallScope {
 /// The error of an agent's effect, in the contract's words.
 pub(crate) fn agent_error(error: AgentError) -> types::Error {
     match error {
-        AgentError::Denied { code, subject } => {
+        AgentError::Denied { code, subject, .. } => {
             types::Error::Denied(types::Denial { code, subject })
         }
         AgentError::Refused(message) => types::Error::Refused(message),

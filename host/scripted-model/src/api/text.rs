@@ -3,6 +3,8 @@
 //! The order is Ollama's: the request is understood, the model exists and can do what is asked,
 //! the prompt fits, then comes the queue, the load, one's turn, and only then anything is sent.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::StatusCode;
 use tokio::time::Instant;
@@ -178,7 +180,8 @@ fn streamed(asked: &mut Asked, scripted: &Scripted, speech: Speech) -> Answer {
         writer,
         ticket: asked.ticket.take(),
         line: asked.line.clone(),
-        scripted: scripted.clone(),
+        first_chunk_delay: scripted.first_chunk_delay,
+        chunk_delay: scripted.chunk_delay,
     };
     tokio::spawn(stream.run(speech));
     with_headers(scripted, response(StatusCode::OK, kind, body))
@@ -194,7 +197,8 @@ struct Stream {
     writer: Writer,
     ticket: Option<Ticket>,
     line: crate::server::Line,
-    scripted: Scripted,
+    first_chunk_delay: Duration,
+    chunk_delay: Duration,
 }
 
 impl Stream {
@@ -208,10 +212,10 @@ impl Stream {
         let most = breaks
             .as_ref()
             .map_or(usize::MAX, |(after, _, _)| usize::try_from(*after).unwrap_or(usize::MAX));
-        self.wait(self.scripted.first_chunk_delay).await?;
+        self.wait(self.first_chunk_delay).await?;
         for (index, chunk) in reply.chunks.iter().take(most).enumerate() {
             if index > 0 {
-                self.wait(self.scripted.chunk_delay).await?;
+                self.wait(self.chunk_delay).await?;
             }
             let padding = if index == 0 { reply.padding_bytes } else { 0 };
             for line in speaker.chunk(chunk, index == 0, padding) {
@@ -222,7 +226,7 @@ impl Stream {
             drop(admitted);
             return self.breaks(&speaker, &message, with).await;
         }
-        self.wait(self.scripted.chunk_delay).await?;
+        self.wait(self.chunk_delay).await?;
         let last = speaker.closing(&reply, &times);
         // Before the end is sent: whoever reads it finds the entry closed and the model free.
         drop(admitted);
@@ -265,7 +269,7 @@ impl Stream {
         }
     }
 
-    async fn wait(&self, time: std::time::Duration) -> Result<(), Gone> {
+    async fn wait(&self, time: Duration) -> Result<(), Gone> {
         tokio::select! {
             () = pause(time) => Ok(()),
             gone = self.writer.gone() => Err(gone),

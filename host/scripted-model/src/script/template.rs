@@ -51,16 +51,18 @@ enum Place {
     Variable(String),
     Capture(usize),
     Repeat(usize, String),
+    /// The first characters of what another place gives.
+    First(usize, Box<Place>),
 }
 
 const PLACES: &str = "last_user, last_message, system, model, call, tool_name, tool_result, \
-    tool_result /POINTER, tool REGEX, variable NAME, repeat N TEXT, and the number of a group";
+    tool_result /POINTER, tool REGEX, variable NAME, repeat N TEXT, first N PLACE, and the number of a group";
 
 impl Template {
     /// The highest number of a group that it uses.
     pub(crate) fn highest_capture(&self) -> usize {
-        let captures = self.0.iter().filter_map(|piece| match piece {
-            Piece::Place(Place::Capture(number)) => Some(*number),
+        let captures = self.places().filter_map(|place| match place {
+            Place::Capture(number) => Some(*number),
             _ => None,
         });
         captures.max().unwrap_or(0)
@@ -68,9 +70,17 @@ impl Template {
 
     /// The names of the variables that it uses.
     pub(crate) fn variables(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().filter_map(|piece| match piece {
-            Piece::Place(Place::Variable(name)) => Some(name.as_str()),
+        self.places().filter_map(|place| match place {
+            Place::Variable(name) => Some(name.as_str()),
             _ => None,
+        })
+    }
+
+    fn places(&self) -> impl Iterator<Item = &Place> {
+        self.0.iter().filter_map(|piece| match piece {
+            Piece::Text(_) => None,
+            Piece::Place(Place::First(_, place)) => Some(&**place),
+            Piece::Place(place) => Some(place),
         })
     }
 
@@ -107,6 +117,7 @@ impl Place {
             ("tool", regex) if !regex.is_empty() => Self::Tool(compile(regex)?),
             ("variable", name) if !name.is_empty() => Self::Variable(name.to_owned()),
             ("repeat", rest) => Self::repeat(rest)?,
+            ("first", rest) => Self::first(rest)?,
             (number, "") if number.parse::<usize>().is_ok() => {
                 Self::Capture(number.parse().unwrap_or_default())
             }
@@ -122,6 +133,17 @@ impl Place {
             return Err(format!("repeat 1 to {RENDERED_MAX_BYTES} bytes of text: repeat N TEXT"));
         }
         Ok(Self::Repeat(count, text.to_owned()))
+    }
+
+    fn first(rest: &str) -> Result<Self, String> {
+        let (count, place) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
+        let count = count.parse().map_err(|_| format!("{count:?} is no count of characters"))?;
+        // One level: what is written by hand needs no more, and a script cannot nest for ever.
+        let place = place.trim();
+        if place.starts_with("first") {
+            return Err("`first` within `first`: keep the smaller one".to_owned());
+        }
+        Ok(Self::First(count, Box::new(Self::parse(place)?)))
     }
 
     fn fill(&self, facts: &Facts<'_>, text: &mut String) {
@@ -146,6 +168,12 @@ impl Place {
                 push(text, found.map_or("", |(_, value)| value));
             }
             Self::Capture(number) => push(text, facts.captures.get(*number).map_or("", |it| it)),
+            Self::First(count, place) => {
+                let mut all = String::new();
+                place.fill(facts, &mut all);
+                let end = all.char_indices().nth(*count).map_or(all.len(), |(end, _)| end);
+                push(text, &all[..end]);
+            }
             Self::Repeat(count, part) => {
                 for _ in 0..*count {
                     push(text, part);

@@ -17,6 +17,8 @@ fn an_error_names_the_line_and_the_way_on() {
         ("answer.text = \"{{who}}\"", 3, "unknown {{who}}: there are last_user"),
         ("answer.text = \"{{last_user\"", 3, "close it with }}"),
         ("answer.text = \"{{repeat 99999999 xx}}\"", 3, "repeat 1 to 16777216 bytes"),
+        ("answer.text = \"{{first 2 first 1 1}}\"", 3, "`first` within `first`"),
+        ("answer.text = \"{{first 2 2}}\"", 1, "add ( ) around what you want"),
         ("answer = { text = \"x\", status = 404 }", 3, "use `error` or `body`"),
         ("answer = { text = \"x\", json = {} }", 3, "say one of `text`"),
         ("answer = { error = \"x\" }", 3, "need a `status`"),

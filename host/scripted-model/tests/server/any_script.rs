@@ -9,7 +9,7 @@ use crate::client::{any_port, send, until};
 fn text() -> impl Strategy<Value = String> {
     prop_oneof![
         "[ -~äß\\n]{0,20}",
-        Just("{{last_user}} {{1}} {{2}}".to_owned()),
+        Just("{{first 3 last_user}} {{1}} {{2}}".to_owned()),
         Just("{{tool .*}}{{tool_result /a/0}}{{variable v}}{{system}}".to_owned()),
         Just("{{repeat 40 ü}}{{last_message}}{{call}}{{model}}{{tool_name}}".to_owned()),
     ]

@@ -147,3 +147,13 @@ fn a_prompt_that_is_too_long_is_cut_or_refused() {
     request["options"] = json!({ "num_ctx": 100 });
     assert_eq!(answer(&request).json()["message"]["content"], "7");
 }
+
+#[test]
+fn a_load_can_fail() {
+    let server = serve(
+        "[[rules]]\nwhen.path = \"/api/chat\"\nanswer = { status = 500, error = \"no memory\" }",
+    );
+    let seen = post(&server, "/api/chat", &json!({ "model": "m", "messages": [] }));
+    assert_eq!((seen.status, seen.json()), (500, json!({ "error": "no memory" })));
+    assert_eq!(server.loads("m"), 0);
+}

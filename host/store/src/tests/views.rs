@@ -135,6 +135,7 @@ fn add(commit: &mut Commit, step: &Step) {
                 conversation: Conversation::parse("c0").expect("a conversation"),
                 name: VariableName::parse(format!("v{name}")).expect("a name"),
                 value: words(*word),
+                blobs: Vec::new(),
             };
             let payload = serde_json::to_string(&set).expect("JSON");
             on(Stream::Conversation("c0".to_owned()), EventKind::VariableSet, &payload)

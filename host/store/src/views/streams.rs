@@ -78,6 +78,23 @@ pub(crate) fn read(
     range.take(max).map(|entry| Ok(entry?.0.value().2)).collect()
 }
 
+/// The number of a stream's last event; 0 for none.
+pub(crate) fn last(
+    txn: &ReadTransaction,
+    (tenant, stream): (&str, &str),
+) -> Result<u64, redb::Error> {
+    let table = match txn.open_table(STREAMS) {
+        Ok(table) => table,
+        Err(TableError::TableDoesNotExist(_)) => return Ok(0),
+        Err(error) => return Err(error.into()),
+    };
+    let mut range = table.range((tenant, stream, 0)..=(tenant, stream, u64::MAX))?;
+    match range.next_back() {
+        Some(entry) => Ok(entry?.0.value().2),
+        None => Ok(0),
+    }
+}
+
 pub(crate) fn clear(txn: &WriteTransaction) -> Result<(), redb::Error> {
     txn.delete_table(STREAMS)?;
     Ok(())

@@ -108,6 +108,7 @@ impl Fixture {
             conversation: id(conversation),
             name: VariableName::parse(variable).expect("a name"),
             value: ValueRef::Inline(JsonText::parse(value.to_string()).expect("JSON")),
+            blobs: Vec::new(),
         };
         let event = foreshore_domain::event::NewEvent {
             at_unix_ms: self.at_unix_ms,

@@ -1,0 +1,229 @@
+//! Whom a request goes to, what is shared, and what it may cost.
+
+use std::time::Duration;
+
+use foreshore_broker::budgets::{BudgetKey, BudgetLimit, BudgetScope};
+use foreshore_broker::{Caller, ModelConfig, Priority};
+use foreshore_domain::inference::{
+    Format, InferenceError, Step, Thinking, TimedOut, ToolChoice, ToolSpec,
+};
+
+use crate::support::{Pieces, ask, asking, broker, caller, chats, config, saying, server, until};
+
+const LOADED: &str = "[[models]]\nname = \"m\"\nloaded = true\n";
+const SLOW: &str = "[[rules]]\nanswer = { text = \"slow\", delay_ms = 60000 }\n[[models]]\nname = \"m\"\nloaded = true\n";
+
+#[tokio::test]
+async fn the_backend_with_the_least_to_do_is_asked() {
+    let (busy, idle) = (server(SLOW), saying("idle"));
+    let broker = broker(config(&[("busy", &busy), ("idle", &idle)]));
+    let held = tokio::spawn({
+        let broker = broker.clone();
+        async move { ask(&broker, "held").await }
+    });
+    until("the first one is busy", || chats(&busy) == 1).await;
+    let answer = ask(&broker, "x").await.expect("the other one is free");
+    assert_eq!(answer.served_by.backend, "idle");
+    assert_eq!(answer.served_by.step, Step::Primary, "nothing had failed");
+    held.abort();
+    until("the first one is free again", || broker.health()[0].in_flight == 0).await;
+    let again = tokio::spawn({
+        let broker = broker.clone();
+        async move { ask(&broker, "x").await }
+    });
+    until("the first one is asked again", || chats(&busy) == 2).await;
+    again.abort();
+}
+
+#[tokio::test]
+async fn a_model_that_cannot_answer_gives_way_to_its_fallback() {
+    let server = server(
+        "[[rules]]\nwhen.model = \"m*\"\nanswer = { status = 500, error = \"crashed\" }\n[[rules]]\nanswer.text = \"second\"\n\
+         [[models]]\nname = \"m\"\nloaded = true\n[[models]]\nname = \"other\"\nloaded = true\n",
+    );
+    let mut config = config(&[("near", &server)]);
+    let fallback = vec!["other".to_owned()];
+    config.models.insert("m".to_owned(), ModelConfig { fallback, ..ModelConfig::default() });
+    config.models.insert("other".to_owned(), ModelConfig::default());
+    let broker = broker(config);
+    let answer = ask(&broker, "x").await.expect("the second model answers");
+    assert_eq!((answer.served_by.model.as_str(), answer.served_by.step), ("other", Step::Fallback));
+    assert_eq!(broker.metrics().broker.retries, 2, "the first one had its chances");
+}
+
+#[tokio::test]
+async fn equal_requests_at_the_same_time_are_one_and_kept_after() {
+    let server = server(&format!(
+        "[[rules]]\nanswer = {{ text = \"one and the same\", thinking = \"hm\", delay_ms = 300 }}\n{LOADED}capabilities = [\"completion\", \"thinking\"]\n"
+    ));
+    let broker = broker(config(&[("near", &server)]));
+    let mut request = asking("x");
+    request.sampling.temperature = Some(0.0);
+    request.thinking = Some(Thinking::High);
+    let mut callers = tokio::task::JoinSet::new();
+    for _ in 0..20 {
+        let (broker, request) = (broker.clone(), request.clone());
+        callers.spawn(async move {
+            let (pieces, sink) = Pieces::sink();
+            let answer = broker.chat(request, caller(), sink).await.expect("it answers");
+            assert_eq!(answer.message.plain_text(), "one and the same");
+            assert_eq!(pieces.all().concat(), "(hm)one and the same");
+            answer.served_by.step
+        });
+    }
+    let steps = callers.join_all().await;
+    assert_eq!(steps.iter().filter(|step| **step == Step::Primary).count(), 1);
+    assert_eq!(chats(&server), 1);
+    let kept = broker.chat(request.clone(), caller(), None).await.expect("it is kept");
+    assert_eq!((kept.served_by.step, kept.usage.tokens()), (Step::Cache, 0));
+    let other = Caller::new("other tenant", "x", Priority::Agent);
+    broker.chat(request.clone(), other, None).await.expect("it answers");
+    assert_eq!(chats(&server), 2, "nobody is given what another tenant asked");
+    request.sampling.temperature = None;
+    broker.chat(request, caller(), None).await.expect("it answers");
+    assert_eq!(chats(&server), 3, "without temperature 0 it is asked");
+}
+
+#[tokio::test]
+async fn the_first_of_equal_requests_may_leave() {
+    let server =
+        server(&format!("[[rules]]\nanswer = {{ text = \"shared\", delay_ms = 500 }}\n{LOADED}"));
+    let broker = broker(config(&[("near", &server)]));
+    let mut request = asking("x");
+    request.sampling.seed = Some(7);
+    let start = || {
+        let (broker, request) = (broker.clone(), request.clone());
+        tokio::spawn(async move { broker.chat(request, caller(), None).await })
+    };
+    let first = start();
+    until("the first one is asked", || chats(&server) == 1).await;
+    let second = start();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    first.abort();
+    let answer = second.await.expect("no panic").expect("it answers");
+    assert_eq!((answer.message.plain_text().as_str(), chats(&server)), ("shared", 1));
+}
+
+#[tokio::test]
+async fn an_answer_in_the_wrong_form_is_repaired_once() {
+    let schema = r#"{"type":"object","required":["n"],"properties":{"n":{"type":"integer"}}}"#;
+    let server = server(&format!(
+        "[[rules]]\nthen = \"repeat\"\nanswers = [{{ text = \"one\" }}, {{ text = '{{\"n\":1}}' }}, {{ text = \"two\" }}]\n{LOADED}"
+    ));
+    let broker = broker(config(&[("near", &server)]));
+    let mut request = asking("x");
+    request.format = Some(Format::Schema(schema.to_owned()));
+    let (pieces, sink) = Pieces::sink();
+    let answer = broker.chat(request.clone(), caller(), sink).await.expect("the second is right");
+    assert_eq!(answer.message.plain_text(), r#"{"n":1}"#);
+    assert_eq!(pieces.all(), [r#"{"n":1}"#], "nobody saw the first one");
+    let asked = crate::support::sent(&server, "/api/chat");
+    let repair = asked.last().expect("it was asked").to_string();
+    assert!(repair.contains("has to be JSON"), "{repair}");
+    assert!(answer.usage.output_tokens > 0);
+    match broker.chat(request, caller(), None).await {
+        Err(InferenceError::BadFormat { model, message }) => {
+            assert_eq!(model, "m");
+            assert!(message.contains("JSON"), "{message}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(chats(&server), 4, "once each, and no more");
+}
+
+#[tokio::test]
+async fn a_choice_of_tools_is_kept_where_the_server_has_none() {
+    let server = server(&format!(
+        "[[rules]]\nwhen.tools = true\nthen = \"repeat\"\nanswers = [{{ text = \"no\" }}, {{ tool_calls = [{{ name = \"g\" }}] }}]\n\
+         [[rules]]\nanswer.text = \"plain\"\n{LOADED}"
+    ));
+    let broker = broker(config(&[("near", &server)]));
+    let mut request = asking("x");
+    for name in ["f", "g"] {
+        request.tools.push(ToolSpec {
+            name: name.to_owned(),
+            description: None,
+            parameters_schema: r#"{"type":"object"}"#.to_owned(),
+        });
+    }
+    request.tool_choice = Some(ToolChoice::None);
+    let answer = broker.chat(request.clone(), caller(), None).await.expect("it answers");
+    assert_eq!(answer.message.plain_text(), "plain", "it was shown no tools");
+    request.tool_choice = Some(ToolChoice::Named("g".to_owned()));
+    let answer = broker.chat(request.clone(), caller(), None).await.expect("at the second try");
+    assert_eq!(answer.message.tool_calls[0].name, "g");
+    let offered = crate::support::sent(&server, "/api/chat");
+    let offered = offered.last().and_then(|body| body["tools"].as_array()).expect("tools");
+    assert_eq!(offered.len(), 1, "it was shown only that one");
+}
+
+#[tokio::test]
+async fn budgets_are_held_before_and_settled_after() {
+    let server = server(&format!(
+        "[[rules]]\nanswer = {{ text = \"x\", prompt_tokens = 100, output_tokens = 50 }}\n{LOADED}"
+    ));
+    let mut config = config(&[("near", &server)]);
+    let model = ModelConfig {
+        price_input_micros_per_mtok: 2_000_000,
+        price_output_micros_per_mtok: 4_000_000,
+        max_tokens: Some(200),
+        ..ModelConfig::default()
+    };
+    config.models.insert("m".to_owned(), model);
+    let broker = broker(config);
+    let key = BudgetKey::new(BudgetScope::Agent, "assistant");
+    let limit = BudgetLimit { tokens: Some(400), ..BudgetLimit::default() };
+    broker.budgets().set_limit(key.clone(), limit);
+    let mut caller = caller();
+    caller.budgets = vec![key.clone()];
+    let answer = broker.chat(asking("x"), caller.clone(), None).await.expect("there is enough");
+    assert_eq!((answer.usage.tokens(), answer.usage.cost_micros), (150, 400));
+    let state = broker.budgets().state(&key, 0).expect("it is there");
+    assert_eq!((state.spent.tokens, state.spent.cost_micros, state.reserved.tokens), (150, 400, 0));
+    broker.chat(asking("x"), caller.clone(), None).await.expect("there is enough");
+    match broker.chat(asking("x"), caller, None).await {
+        Err(InferenceError::BudgetExhausted { budget, left, limit, needed }) => {
+            assert_eq!(budget, "tokens of agent assistant");
+            assert_eq!((left, limit), (100, 400));
+            assert!(needed > 200, "{needed}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(chats(&server), 2, "nothing was asked");
+}
+
+#[tokio::test]
+async fn a_caller_who_goes_away_gives_back_what_was_held() {
+    let server = server(SLOW);
+    let broker = broker(config(&[("near", &server)]));
+    let key = BudgetKey::new(BudgetScope::Tenant, "t");
+    let limit = BudgetLimit { tokens: Some(10_000), ..BudgetLimit::default() };
+    broker.budgets().set_limit(key.clone(), limit);
+    let mut caller = caller();
+    caller.budgets = vec![key.clone()];
+    let gone = tokio::spawn({
+        let broker = broker.clone();
+        async move { broker.chat(asking("x"), caller, None).await }
+    });
+    until("it is asked", || chats(&server) == 1).await;
+    let held = broker.budgets().state(&key, 0).expect("it is there").reserved.tokens;
+    assert!(held > 1_000, "{held}");
+    gone.abort();
+    until("it is given back", || {
+        broker.budgets().state(&key, 0).is_some_and(|state| state.reserved.tokens == 0)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_caller_has_a_limit_of_their_own() {
+    let server = server(SLOW);
+    let broker = broker(config(&[("near", &server)]));
+    let mut caller = caller();
+    caller.time_limit = Some(Duration::from_millis(100));
+    match broker.chat(asking("x"), caller, None).await {
+        Err(InferenceError::TimedOut { what: TimedOut::Total, limit_ms: 100, .. }) => {}
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(crate::support::failures(&broker, "near"), 0, "the caller was in a hurry");
+}

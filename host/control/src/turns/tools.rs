@@ -1,0 +1,41 @@
+//! The seam to tools: those of the registry, by the one path to a guest; or plain Rust in tests.
+
+use foreshore_domain::call::CallError;
+use foreshore_domain::component::{ToolHints, ToolName};
+use foreshore_domain::effect::AgentTool;
+use foreshore_domain::id::CallId;
+use foreshore_domain::outcome::ToolResult;
+use foreshore_domain::ports::BoxFuture;
+
+use super::payload::Entry;
+use crate::invoke::Caller;
+
+/// What is recorded together with the end of a call, made when the end is known.
+pub(crate) type Beside = Box<dyn FnOnce(&Result<ToolResult, CallError>) -> Entry + Send>;
+
+/// The tools there are now.
+pub(crate) trait Tools: Send + Sync + 'static {
+    /// All of them, each under the name it is called by.
+    fn list(&self) -> Vec<(ToolName, AgentTool)>;
+
+    /// How a tool says it behaves.
+    ///
+    /// # Errors
+    /// [`CallError`]: it is not there, or would not be run.
+    fn hints(&self, tool: &ToolName) -> Result<ToolHints, CallError>;
+
+    /// Makes a call. Dropping the future stops what only reads, and nothing else.
+    fn call(&self, call: ToolCall) -> BoxFuture<'static, Result<ToolResult, CallError>>;
+}
+
+/// A call that a turn makes.
+pub(crate) struct ToolCall {
+    /// Made before, so that the turn's intent names it.
+    pub(crate) call_id: CallId,
+    pub(crate) tool: ToolName,
+    /// A JSON object as text, as the agent wrote it; not checked yet.
+    pub(crate) arguments: String,
+    pub(crate) caller: Caller,
+    /// For a call that may change something: with its end, in one commit.
+    pub(crate) beside: Option<Beside>,
+}
