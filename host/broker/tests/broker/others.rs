@@ -125,6 +125,17 @@ async fn vectors_of_another_length_than_before_are_refused() {
 }
 
 #[tokio::test]
+async fn vectors_of_a_cold_model_are_waited_for() {
+    let server = server(&format!("{EMBEDS}load_ms = 900\n"));
+    let mut config = config(&[("near", &server)]);
+    config.timeouts.first_token_ms = 150;
+    let broker = broker(config);
+    let given = broker.embed(texts(&["a"]), caller()).await.expect("it loads, and gives it");
+    assert_eq!(given.vectors.len(), 1);
+    assert_eq!(crate::support::failures(&broker, "near"), 0);
+}
+
+#[tokio::test]
 async fn models_are_listed_shown_and_managed() {
     let server = server(
         "[[models]]\nname = \"m\"\nloaded = true\ncontext_length = 4096\ncapabilities = [\"completion\", \"tools\"]\n\
