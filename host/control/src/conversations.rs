@@ -4,42 +4,32 @@
 //! caller's). The invariant: **what is given back is on disk; a conversation with an open turn
 //! is not deleted.**
 
-use foreshore_domain::blob::BlobDigest;
+mod export;
+mod fault;
+mod variables;
+
 use foreshore_domain::conversation::{
     Conversation, ConversationChanged, ConversationCreated, ConversationDeleted, FORK_TURNS_MAX,
     Fact, ForkedFrom, Title,
 };
-use foreshore_domain::event::{EventKind, NewEvent, Stream};
+use foreshore_domain::event::{NewEvent, Stream};
 use foreshore_domain::id::TurnId;
-use foreshore_domain::memory::{
-    Blob as BlobValue, JsonText, JsonType, MemoryError, ValueRef, VariableName,
-};
 use foreshore_domain::outcome::Content;
-use foreshore_domain::variables::VariableSet;
 use foreshore_store::conversations::{
     ConversationEntry, ConversationFilter, ConversationHit, ConversationPage, ConversationsReader,
     OpenTurn, TurnEntry, TurnOrder, TurnState,
 };
-use foreshore_store::variables::VariableSummary;
-use foreshore_store::{AppendError, Blob, Commit, Condition, Journal, ReadError, ViewError};
+use foreshore_store::{AppendError, Commit, Condition, Journal};
 
+pub use self::fault::ConversationFault;
+pub use self::variables::{VARIABLE_MAX_BYTES, VARIABLES_BYTES_MAX, VARIABLES_MAX, VariableRead};
 use crate::clock;
 use crate::turns::TENANT;
-use crate::turns::payload::{self, Entry, KeptError};
+use crate::turns::payload;
 use crate::turns::request::name;
 
 /// The most conversations, turns or hits of one answer.
 pub const PAGE_MAX: usize = 200;
-/// The most names of variables of a conversation.
-pub const VARIABLES_MAX: u64 = 1_000;
-/// The most bytes of the kept versions of a conversation's variables.
-pub const VARIABLES_BYTES_MAX: u64 = 64 << 20;
-/// The largest variable, as JSON.
-pub const VARIABLE_MAX_BYTES: usize = 4 << 20;
-/// The largest variable that is kept in its event.
-const VARIABLE_INLINE_MAX_BYTES: usize = 32 << 10;
-/// Of a large variable, what is read for its first line.
-const VARIABLE_TEXT_BYTES: usize = 1 << 10;
 /// How often a change is tried anew whose conversation moved under it.
 const TRIES_MAX: usize = 16;
 
@@ -47,110 +37,6 @@ const TRIES_MAX: usize = 16;
 #[derive(Clone)]
 pub struct Conversations {
     journal: Journal,
-}
-
-/// A conversation did not do what was asked.
-#[derive(Clone, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConversationFault {
-    /// What was sent is at fault.
-    #[error("{message}")]
-    Invalid {
-        /// What is wrong, and what would be right.
-        message: String,
-    },
-    /// It is not there.
-    #[error("there is no {what}")]
-    NotFound {
-        /// What was asked for: `conversation "x"`.
-        what: String,
-    },
-    /// A turn of it has not ended.
-    #[error("conversation \"{conversation}\" has {turns} open turns: cancel them, or wait")]
-    Busy {
-        /// Which.
-        conversation: Conversation,
-        /// How many.
-        turns: u64,
-    },
-    /// It is full.
-    #[error("conversation \"{conversation}\" has its {max} {what}")]
-    Exhausted {
-        /// Which.
-        conversation: Conversation,
-        /// Of what.
-        what: &'static str,
-        /// The most there may be.
-        max: u64,
-    },
-    /// Others change it all the time.
-    #[error("the conversation changes too fast; try again")]
-    Contended,
-    /// The store takes nothing now.
-    #[error("the store is read-only until the disk takes writes again: {message}")]
-    ReadOnly {
-        /// What the disk or the store said.
-        message: String,
-    },
-    /// The store failed.
-    #[error("{message}")]
-    Store {
-        /// How; for the operator's log.
-        message: String,
-    },
-}
-
-impl ConversationFault {
-    /// The stable code.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Invalid { .. } => "invalid_conversation",
-            Self::NotFound { .. } => "unknown_conversation",
-            Self::Busy { .. } => "conversation_busy",
-            Self::Exhausted { .. } => "conversation_quota_exhausted",
-            Self::Contended => "conversation_contended",
-            Self::ReadOnly { .. } => "store_read_only",
-            Self::Store { .. } => "host_error",
-        }
-    }
-}
-
-impl From<ReadError> for ConversationFault {
-    fn from(error: ReadError) -> Self {
-        match error {
-            ReadError::NotOpen => Self::ReadOnly { message: error.to_string() },
-            error => Self::Store { message: error.to_string() },
-        }
-    }
-}
-
-impl From<ViewError> for ConversationFault {
-    fn from(error: ViewError) -> Self {
-        Self::Store { message: error.to_string() }
-    }
-}
-
-impl From<KeptError> for ConversationFault {
-    fn from(error: KeptError) -> Self {
-        Self::Store { message: error.to_string() }
-    }
-}
-
-impl From<AppendError> for ConversationFault {
-    fn from(error: AppendError) -> Self {
-        match error {
-            AppendError::Failed { message } | AppendError::Write { message } => {
-                Self::ReadOnly { message }
-            }
-            error => Self::Store { message: error.to_string() },
-        }
-    }
-}
-
-impl From<MemoryError> for ConversationFault {
-    fn from(error: MemoryError) -> Self {
-        Self::Invalid { message: error.to_string() }
-    }
 }
 
 /// A turn as people read it.
@@ -164,17 +50,6 @@ pub struct SaidTurn {
     pub reply: Vec<Content>,
     /// All else that is known of it.
     pub entry: TurnEntry,
-}
-
-/// One version of a variable.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct VariableRead {
-    /// Which version, from 1.
-    pub version: u64,
-    /// When it was set, in milliseconds since 1970.
-    pub set_at_unix_ms: u64,
-    /// Its value.
-    pub json: String,
 }
 
 impl Conversations {
@@ -439,130 +314,6 @@ impl Conversations {
             Err(error) => Err(error.into()),
         }
     }
-
-    /// What variables a conversation has.
-    ///
-    /// # Errors
-    /// [`ConversationFault::Store`].
-    pub fn variables(
-        &self,
-        conversation: &Conversation,
-    ) -> Result<Vec<VariableSummary>, ConversationFault> {
-        Ok(self.journal.variables(&TENANT, conversation)?.index()?)
-    }
-
-    /// A variable, in its latest version or the given one; `None` if there is none.
-    ///
-    /// # Errors
-    /// [`ConversationFault::Store`].
-    pub fn variable(
-        &self,
-        conversation: &Conversation,
-        name: &VariableName,
-        version: Option<u64>,
-    ) -> Result<Option<VariableRead>, ConversationFault> {
-        let reader = self.journal.variables(&TENANT, conversation)?;
-        let Some(found) = reader.get(name.as_str(), version)? else { return Ok(None) };
-        let json = match &found.value {
-            ValueRef::Inline(json) => json.as_str().to_owned(),
-            ValueRef::Blob(blob) => {
-                let bytes = self.journal.blob(&blob.digest)?;
-                let bytes = bytes.ok_or(KeptError::Missing(blob.digest))?;
-                String::from_utf8(bytes).map_err(|error| KeptError::Form(error.to_string()))?
-            }
-        };
-        let (version, set_at_unix_ms) = (found.version, found.set_at_unix_ms);
-        Ok(Some(VariableRead { version, set_at_unix_ms, json }))
-    }
-
-    /// Sets a variable; gives back its version, which is on disk.
-    ///
-    /// # Errors
-    /// [`ConversationFault::Invalid`], [`ConversationFault::NotFound`],
-    /// [`ConversationFault::Exhausted`].
-    pub async fn set_variable(
-        &self,
-        conversation: &Conversation,
-        name: &VariableName,
-        json: &str,
-    ) -> Result<u64, ConversationFault> {
-        self.known(conversation)?;
-        let (entry, _) = self.prepare_set(conversation, name, json)?;
-        let Entry { events, blobs } = entry;
-        let committed =
-            self.journal.commit(Commit { events, conditions: Vec::new(), blobs }).await?;
-        Ok(committed.receipts.first().map_or(0, |receipt| receipt.version))
-    }
-
-    /// The event that sets a variable, and the version it makes if the conversation's stream
-    /// has not moved since before this was asked.
-    pub(crate) fn prepare_set(
-        &self,
-        conversation: &Conversation,
-        name: &VariableName,
-        json: &str,
-    ) -> Result<(Entry, u64), ConversationFault> {
-        if json.len() > VARIABLE_MAX_BYTES {
-            let message = format!(
-                "a variable of {} bytes is refused: it has at most {VARIABLE_MAX_BYTES}",
-                json.len()
-            );
-            return Err(ConversationFault::Invalid { message });
-        }
-        let reader = self.journal.variables(&TENANT, conversation)?;
-        let latest = reader.get(name.as_str(), None)?.map_or(0, |variable| variable.version);
-        let usage = reader.usage()?;
-        let full = |what, max| ConversationFault::Exhausted {
-            conversation: conversation.clone(),
-            what,
-            max,
-        };
-        if latest == 0 && usage.names >= VARIABLES_MAX {
-            return Err(full("variables", VARIABLES_MAX));
-        }
-        let adds = u64::try_from(json.len()).unwrap_or(u64::MAX);
-        if usage.bytes.saturating_add(adds) > VARIABLES_BYTES_MAX {
-            return Err(full("bytes of variables", VARIABLES_BYTES_MAX));
-        }
-        let mut entry = Entry::default();
-        let (value, blobs) = value(json, &mut entry)?;
-        let set =
-            VariableSet { conversation: conversation.clone(), name: name.clone(), value, blobs };
-        entry.push(variable_event(&set)?);
-        Ok((entry, latest + 1))
-    }
-}
-
-/// What an event says of a variable: its value, or the blob that holds it.
-fn value(json: &str, entry: &mut Entry) -> Result<(ValueRef, Vec<BlobDigest>), ConversationFault> {
-    if json.len() <= VARIABLE_INLINE_MAX_BYTES {
-        return Ok((ValueRef::Inline(JsonText::parse(json)?), Vec::new()));
-    }
-    serde_json::from_str::<serde::de::IgnoredAny>(json)
-        .map_err(|error| ConversationFault::Invalid { message: error.to_string() })?;
-    let text = &json[..json.floor_char_boundary(VARIABLE_TEXT_BYTES)];
-    let json_type = match json.trim_start().bytes().next() {
-        Some(b'{') => JsonType::Object,
-        Some(b'[') => JsonType::Array,
-        _ => JsonType::String,
-    };
-    let blob = Blob::new(json.to_owned().into_bytes());
-    let (digest, size_bytes) = (blob.digest(), u64::try_from(json.len()).unwrap_or(u64::MAX));
-    entry.blobs.push(blob);
-    let value = BlobValue { digest, size_bytes, json_type, text: text.to_owned() };
-    Ok((ValueRef::Blob(value), vec![digest]))
-}
-
-fn variable_event(set: &VariableSet) -> Result<NewEvent, ConversationFault> {
-    let payload = serde_json::to_vec(set)
-        .map_err(|error| ConversationFault::Store { message: error.to_string() })?;
-    Ok(NewEvent {
-        at_unix_ms: clock::now_unix_ms(),
-        tenant: TENANT,
-        stream: Stream::Conversation(set.conversation.as_str().to_owned()),
-        kind: EventKind::VariableSet,
-        payload,
-    })
 }
 
 fn parse_title(title: &str) -> Result<Title, ConversationFault> {

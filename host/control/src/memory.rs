@@ -6,6 +6,7 @@
 
 mod fault;
 mod large;
+mod prepare;
 mod quota;
 #[cfg(test)]
 mod tests;
@@ -85,6 +86,7 @@ impl Memory {
         beside: Option<NewEvent>,
     ) -> Result<u64, MemoryFault> {
         let now = clock::now_unix_ms();
+        self.hold_to_quota(tenant, &put, now)?;
         let condition = put.expected_version.map(|version| Condition::RecordVersion {
             tenant: tenant.clone(),
             namespace: put.namespace.clone(),
@@ -92,40 +94,19 @@ impl Memory {
             now_unix_ms: now,
             version,
         });
-        let (event, blob) = self.put_event(tenant, now, put)?;
+        let (event, blob) = self.put_event(tenant, put, now)?;
         let conditions = condition.into_iter().collect();
         let blobs = blob.into_iter().collect();
         Ok(self.record(event, beside, conditions, blobs).await?.version)
     }
 
-    /// The event that writes a record, and the blob of a large value, for a commit of the
-    /// caller's own, which has to hold the namespace's stream at where it was before this was
-    /// asked: the expected version is looked at here.
-    pub(crate) fn prepare_put(
-        &self,
-        tenant: &Tenant,
-        put: Put,
-    ) -> Result<(NewEvent, Option<Blob>), MemoryFault> {
-        let now = clock::now_unix_ms();
-        if let Some(expected) = put.expected_version {
-            let reader = self.journal.memory(tenant, now)?;
-            let there = reader.get(put.namespace.as_str(), put.key.as_str())?;
-            let actual = there.map_or(0, |version| version.version);
-            if actual != expected {
-                let key = put.key.as_str().to_owned();
-                return Err(MemoryFault::Conflict { key, expected, actual });
-            }
-        }
-        self.put_event(tenant, now, put)
-    }
-
+    /// The event that writes a record, and the blob that goes with it.
     fn put_event(
         &self,
         tenant: &Tenant,
-        now: u64,
         put: Put,
+        now: u64,
     ) -> Result<(NewEvent, Option<Blob>), MemoryFault> {
-        self.hold_to_quota(tenant, &put, now)?;
         let stream = stream(&put.namespace);
         let (value, blob) = large::kept(put.value, put.embedding.as_ref())?;
         let payload = MemoryPut {
@@ -151,55 +132,6 @@ impl Memory {
         }
         let adds = u64::try_from(key.len() + put.value.as_str().len()).unwrap_or(u64::MAX);
         quota::hold(namespace, "bytes", usage.versions_bytes, adds, self.quotas.bytes)
-    }
-
-    /// The newest version of a record, deletions included; 0 where it never was.
-    pub(crate) fn latest_version(
-        &self,
-        tenant: &Tenant,
-        namespace: &Namespace,
-        key: &Key,
-    ) -> Result<u64, MemoryFault> {
-        let newest = self.versions(tenant, namespace, key, 1)?;
-        Ok(newest.first().map_or(0, |version| version.version))
-    }
-
-    /// As [`Self::prepare_put`], for a deletion; `None` where there is nothing to delete.
-    pub(crate) fn prepare_delete(
-        &self,
-        tenant: &Tenant,
-        namespace: Namespace,
-        key: Key,
-        origin: Origin,
-    ) -> Result<Option<NewEvent>, MemoryFault> {
-        let now = clock::now_unix_ms();
-        let there = self.journal.memory(tenant, now)?.get(namespace.as_str(), key.as_str())?;
-        if there.is_none() {
-            return Ok(None);
-        }
-        let stream = stream(&namespace);
-        let payload = MemoryDeleted { namespace, key, origin };
-        event(tenant, now, stream, EventKind::MemoryDeleted, &payload).map(Some)
-    }
-
-    /// As [`Self::prepare_put`], for a relation.
-    pub(crate) fn prepare_relate(
-        &self,
-        tenant: &Tenant,
-        namespace: Namespace,
-        relation: Relation,
-        origin: Origin,
-    ) -> Result<NewEvent, MemoryFault> {
-        let now = clock::now_unix_ms();
-        let reader = self.journal.memory(tenant, now)?;
-        let (usage, max) = (reader.usage(namespace.as_str())?, self.quotas.relations);
-        if usage.relations >= max && !reader.is_related(namespace.as_str(), &relation)? {
-            quota::hold(&namespace, "relations", usage.relations, 1, max)?;
-        }
-        drop(reader);
-        let stream = stream(&namespace);
-        let payload = MemoryRelated { namespace, relation, origin };
-        event(tenant, now, stream, EventKind::MemoryRelated, &payload)
     }
 
     /// Deletes a record, which is a version of its own; `None` if there was none.

@@ -192,9 +192,15 @@ impl Recorder {
             return self.journal.append(event).await.map(|_| ());
         }
         let Entry { mut events, blobs } = beside;
-        events.insert(0, event);
+        events.insert(0, event.clone());
         let commit = Commit { events, conditions: Vec::new(), blobs };
-        self.journal.commit(commit).await.map(|_| ())
+        match self.journal.commit(commit).await {
+            Ok(_) => Ok(()),
+            // Who wanted it beside is gone, such as a turn that was cancelled and deleted. That
+            // the call ended is recorded all the same.
+            Err(AppendError::Invalid { .. }) => self.journal.append(event).await.map(|_| ()),
+            Err(error) => Err(error),
+        }
     }
 
     pub(crate) fn denied(&self, call_id: CallId, component: &ComponentRef, denial: Denial) {

@@ -1,11 +1,13 @@
 //! The whole of control against the real runtime and a real journal: guests in a few lines of
 //! WebAssembly text, and what the journal says afterwards.
 
+mod agents;
 mod calls;
 mod door;
 mod files;
 mod guest;
 mod hot_load;
+mod turns;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

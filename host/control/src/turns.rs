@@ -14,6 +14,8 @@
 
 pub(crate) mod account;
 pub(crate) mod agents;
+mod beginning;
+mod brokered;
 mod budget;
 pub(crate) mod child;
 mod ending;
@@ -21,6 +23,7 @@ mod fault;
 mod follow;
 mod hub;
 mod lanes;
+mod listing;
 pub(crate) mod live;
 pub(crate) mod models;
 pub(crate) mod payload;
@@ -35,6 +38,7 @@ pub(crate) mod running;
 mod shape;
 mod slots;
 mod start;
+pub(crate) mod step;
 pub(crate) mod stop;
 mod summary;
 mod told;
@@ -59,11 +63,15 @@ use tokio_util::task::TaskTracker;
 
 pub use fault::{AnswerFault, CancelFault, TurnFault};
 pub use follow::Follow;
+pub use listing::{AgentComponentSummary, AgentSummary};
 pub use models::{Asker, Models};
 pub use question::Question;
 pub use rehearse::{
-    ReplayDivergence, ReplayFault, ReplayOptions, ReplayReport, ReplaySide, ReplayStep,
+    ReplayComponent, ReplayDivergence, ReplayFault, ReplayOptions, ReplayReport, ReplaySide,
+    ReplayStep,
 };
+#[cfg(test)]
+pub(crate) use start::excerpt;
 pub(crate) use start::new_conversation;
 pub use start::{NewTurn, TakenTurn};
 pub use update::{Ended, TurnEvent, TurnUpdate};

@@ -30,9 +30,10 @@ use foreshore_domain::effect::{
 
 pub(crate) use self::inference::told as from_model;
 use super::Door;
-use crate::turns::live::{Done, Live, Outcome, Place, Step};
+use crate::turns::live::Live;
 use crate::turns::request::Request;
 use crate::turns::running::Performer;
+use crate::turns::step::{Done, Outcome, Place, Step};
 
 /// How often a change is tried anew whose record moved under it.
 const TRIES_MAX: usize = 16;

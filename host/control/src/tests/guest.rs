@@ -46,6 +46,7 @@ const FILES: &str = r#"
 
 pub(super) struct Builder<'a> {
     stem: &'a str,
+    tool: &'a str,
     body: Body<'a>,
     read_only: bool,
     input_schema: &'a str,
@@ -57,6 +58,7 @@ pub(super) struct Builder<'a> {
 pub(super) fn guest<'a>(stem: &'a str, body: Body<'a>) -> Builder<'a> {
     Builder {
         stem,
+        tool: "run",
         body,
         read_only: true,
         input_schema: r#"{"type":"object"}"#,
@@ -69,6 +71,12 @@ impl<'a> Builder<'a> {
     /// The tool has side effects, or says so.
     pub(super) fn with_side_effects(mut self) -> Self {
         self.read_only = false;
+        self
+    }
+
+    /// The tool has another name than `run`.
+    pub(super) fn called(mut self, tool: &'a str) -> Self {
+        self.tool = tool;
         self
     }
 
@@ -167,7 +175,7 @@ impl<'a> Builder<'a> {
             }
         };
         let mut words = Vec::new();
-        words.extend(string(memory, "run"));
+        words.extend(string(memory, self.tool));
         words.extend(optional(memory, None));
         words.extend(string(memory, "A tool of a test."));
         words.extend(string(memory, self.input_schema));

@@ -7,7 +7,7 @@ use foreshore_domain::effect::{AgentError, AgentOutcome, BudgetKind};
 use foreshore_domain::inference::ServedBy;
 
 use super::budget::Meter;
-use super::live::Outcome;
+use super::step::Outcome;
 
 /// The books of one turn.
 #[derive(Clone, Debug)]

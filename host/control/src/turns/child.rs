@@ -14,7 +14,7 @@ use super::request::name;
 use super::start::{excerpt, new_conversation};
 use super::stop::Stop;
 use super::update::Ended;
-use super::{Known, Stage, TENANT, Turns, ending, run, shape};
+use super::{Known, Stage, TENANT, Turns, beginning, ending, shape};
 use crate::clock;
 use crate::effects::agent::invalid;
 
@@ -58,7 +58,7 @@ impl Turns {
         let component =
             component.map_err(|error| AgentError::Failed(format!("{}: {error}", child.agent)))?;
         let given = child.parameters.map(RawValue::get);
-        let parameters = run::parameters(policy, &*component, given)
+        let parameters = beginning::parameters(policy, &*component, given)
             .map_err(|(pointer, message)| invalid(&pointer, message))?;
         let mut reach = AgentPolicy::clone(policy);
         reach.keep_tools(&child.reach.tools);
@@ -91,7 +91,7 @@ impl Turns {
         };
         entry.push(queued.event(now, TENANT));
         let settings = shape::settings(&reach, parameters);
-        entry.push(run::started(turn, &*component, settings, now).event(now, TENANT));
+        entry.push(beginning::started(turn, &*component, settings, now).event(now, TENANT));
         tracing::debug!(turn = %turn, by = %child.delegated_by, depth = child.depth, "delegated");
         Ok((Prepared { turn, conversation, delegated_by: child.delegated_by }, entry))
     }

@@ -10,11 +10,12 @@ use foreshore_store::{AppendError, Commit, Journal};
 
 use super::account::Account;
 use super::budget::Meter;
-use super::live::{Live, Outcome};
+use super::live::Live;
 use super::payload::{self, Entry, KeptError};
 use super::record::Record;
 use super::request::name;
 use super::start::excerpt;
+use super::step::Outcome;
 use super::update::Ended;
 use super::{TENANT, Turns};
 use crate::clock;
@@ -26,7 +27,7 @@ pub(crate) struct Ending {
 }
 
 impl Ending {
-    /// A run came to its end.
+    /// A run came to its end; `entry` is what of it is not on disk yet.
     pub(crate) fn of_run(
         live: &Live,
         turn: &TurnEntry,
@@ -34,8 +35,8 @@ impl Ending {
         reply: Option<Reply>,
         error: Option<(String, String)>,
         fuel: u64,
+        mut entry: Entry,
     ) -> Self {
-        let mut entry = live.take_pending();
         let (usage, served_by, in_doubt) = live.used();
         let kept = reply.as_ref().map(|reply| entry.keep(&reply.message, &excerpt(&reply.message)));
         let error = error.or_else(|| {

@@ -18,7 +18,7 @@ use foreshore_domain::component::ComponentRef;
 use foreshore_domain::conversation::{
     Conversation, EffectDigest, Fact, MessageText, TurnEffect, TurnPhase, TurnUsage,
 };
-use foreshore_domain::effect::{AgentError, AgentOutcome, BudgetKind, Remaining, ReplyPart};
+use foreshore_domain::effect::{AgentError, BudgetKind, Remaining, ReplyPart};
 use foreshore_domain::event::NewEvent;
 use foreshore_domain::id::TurnId;
 use foreshore_domain::inference::ServedBy;
@@ -26,16 +26,14 @@ use foreshore_store::{AppendError, Commit, Condition};
 
 use super::account::Account;
 use super::budget::Meter;
-use super::payload::{self, Entry};
+use super::payload::{self, Entry, KeptError};
 use super::record::{Open, Record, Recorded};
 use super::request::{self, Request};
+use super::step::{Done, Outcome, Place, Step, Weight};
 use super::stop::Stop;
 use super::update::{TurnEvent, TurnUpdate};
 use super::{TENANT, Turns};
 use crate::clock;
-
-/// What an effect came to, as the agent is told.
-pub(crate) type Outcome = Result<AgentOutcome, AgentError>;
 
 /// How much of reads may wait for their commit.
 const PENDING_EVENTS_MAX: usize = 64;
@@ -73,56 +71,6 @@ struct State {
     account: Account,
     pending: Entry,
     ended: Option<Interruption>,
-}
-
-/// Where an effect stands.
-pub(crate) enum Place {
-    /// On record: this is its outcome.
-    Recorded(Box<Recorded>),
-    /// Past the record; what is known of an attempt that a crash cut short.
-    Live(Step),
-}
-
-/// An effect that is performed now.
-pub(crate) struct Step {
-    pub(crate) number: u64,
-    pub(crate) request: Request,
-    pub(crate) open: Option<Open>,
-}
-
-/// What came of an effect that was performed.
-pub(crate) struct Done {
-    pub(crate) outcome: Outcome,
-    /// What is recorded in the same commit, before the outcome.
-    pub(crate) entry: Entry,
-    /// What must hold for it.
-    pub(crate) conditions: Vec<Condition>,
-    pub(crate) weight: Weight,
-    /// What a turn used that this one delegated to.
-    pub(crate) delegated: Option<TurnUsage>,
-}
-
-/// Whether an effect can be performed again as if it had not been.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Weight {
-    /// It can.
-    Read,
-    /// It cost or changed something: on disk before the agent hears of it.
-    Durable,
-}
-
-impl Done {
-    pub(crate) fn read(outcome: Outcome) -> Self {
-        Self::new(outcome, Weight::Read)
-    }
-
-    pub(crate) fn durable(outcome: Outcome) -> Self {
-        Self::new(outcome, Weight::Durable)
-    }
-
-    fn new(outcome: Outcome, weight: Weight) -> Self {
-        Self { outcome, entry: Entry::default(), conditions: Vec::new(), weight, delegated: None }
-    }
 }
 
 /// What a turn is made of when it begins to run.
@@ -186,7 +134,7 @@ impl Live {
         if let Some(open) = &open {
             same(number, &request, open.intended.effect.as_str(), &open.intended.digest)?;
         }
-        Ok(Place::Live(Step { number, request, open }))
+        Ok(Place::Live(Box::new(Step { number, request, open })))
     }
 
     /// Takes an outcome from the record, as if it came about now.
@@ -198,8 +146,8 @@ impl Live {
         request: &Request,
         recorded: &Recorded,
     ) -> Result<Outcome, Interruption> {
-        let outcome = payload::value::<Outcome>(self.turns.journal(), &recorded.outcome)
-            .map_err(|error| Interruption::NotRecorded { message: error.to_string() })?;
+        let outcome = payload::value::<Outcome>(self.turns.journal(), &recorded.outcome);
+        let outcome = outcome.map_err(|error| self.unreadable(request, &error))?;
         let delegated = match recorded.delegated_to {
             Some(child) => self.turns.usage_of(child),
             None => None,
@@ -207,6 +155,18 @@ impl Live {
         self.context.advance_to(recorded.at_unix_ms);
         self.account(request.kind, &outcome, delegated.as_ref())?;
         Ok(outcome)
+    }
+
+    /// Why a turn cannot go on whose record cannot be read.
+    fn unreadable(&self, request: &Request, error: &KeptError) -> Interruption {
+        match error {
+            KeptError::Read(error) => Interruption::NotRecorded { message: error.to_string() },
+            error => Interruption::Diverged {
+                number: self.lock().next.saturating_sub(1),
+                recorded: format!("an outcome that cannot be read ({error})"),
+                found: request.words(),
+            },
+        }
     }
 
     /// Records an outcome, now or with the next that matters; `None` if a condition did not
@@ -325,8 +285,10 @@ impl Live {
         }
     }
 
-    /// Takes out what is not on disk yet, for the commit of the turn's end.
-    pub(crate) fn take_pending(&self) -> Entry {
+    /// The run is over: waits for what is on its way to the disk, and takes out the rest. After
+    /// this the run records nothing more, so that another may begin.
+    pub(crate) async fn settle(&self) -> Entry {
+        let _in_order = self.commits.lock().await;
         std::mem::take(&mut self.lock().pending)
     }
 

@@ -14,6 +14,8 @@ use super::payload::KeptError;
 
 /// The largest schema of a question.
 const SCHEMA_MAX_BYTES: usize = 16 << 10;
+/// The largest answer.
+const ANSWER_MAX_BYTES: usize = 16 << 10;
 /// A question and its answer.
 const EVENTS_MAX: usize = 2;
 
@@ -59,6 +61,11 @@ impl Question {
                 Err("it is approved or denied, and nothing else".to_owned())
             }
             (QuestionKind::Ask { .. }, Decision::Declined | Decision::Cancelled) => Ok(()),
+            (QuestionKind::Ask { .. }, Decision::Accepted(answer))
+                if answer.as_str().len() > ANSWER_MAX_BYTES =>
+            {
+                Err(format!("the answer has more than {ANSWER_MAX_BYTES} bytes"))
+            }
             (QuestionKind::Ask { schema }, Decision::Accepted(answer)) => {
                 matches(schema.as_str(), answer.as_str())
             }

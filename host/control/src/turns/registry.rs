@@ -94,6 +94,17 @@ impl Agents for Registered {
     }
 }
 
+/// A component that is not served, as an agent.
+///
+/// # Errors
+/// It is none.
+pub(crate) fn agent(component: Component) -> Result<Arc<dyn AgentComponent>, String> {
+    match component.agent() {
+        Some(_) => Ok(Arc::new(RegisteredAgent { component })),
+        None => Err(format!("component {} is no agent", component.reference())),
+    }
+}
+
 /// An agent's component, held for a run.
 struct RegisteredAgent {
     component: Component,

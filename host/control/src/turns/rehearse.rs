@@ -7,6 +7,9 @@
 //! the same arguments; a call that is not on record is not made, and is reported as one that
 //! would have been. The invariant: **nothing here changes anything but the bill of a model.**
 
+mod pretence;
+mod report;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,7 +18,7 @@ use foreshore_domain::call::{CallContext, CallError, Denials, Interruption, Mete
 use foreshore_domain::component::ToolHints;
 use foreshore_domain::conversation::{TurnEnd, TurnUsage};
 use foreshore_domain::effect::{
-    AgentEffect, AgentError, AgentOutcome, EffectError, Remaining, Remembered, ToolRequest,
+    AgentEffect, AgentError, AgentOutcome, EffectError, Remaining, ToolRequest,
 };
 use foreshore_domain::id::{CallId, TurnId};
 use foreshore_domain::inference::ChatRequest;
@@ -23,145 +26,22 @@ use foreshore_domain::outcome::{Content, ToolResult};
 use foreshore_store::conversations::TurnState;
 use serde_json::value::RawValue;
 
+use self::pretence::{as_if, is_inference, same_call};
+pub use self::report::{
+    ReplayComponent, ReplayDivergence, ReplayFault, ReplayOptions, ReplayReport, ReplaySide,
+    ReplayStep,
+};
 use super::account::Account;
 use super::agents::{AgentComponent, Ran, Stopped};
 use super::budget::Meter;
-use super::live::Outcome;
 use super::models::Asker;
-use super::payload::KeptError;
 use super::record::Record;
 use super::request::{self, Request};
 use super::running::Performer;
+use super::step::Outcome;
 use super::summary::{summary, tools_of};
-use super::{TENANT, Turns, ending, payload};
+use super::{TENANT, Turns, ending, payload, registry};
 use crate::clock;
-use crate::conversations::ConversationFault;
-
-/// How a past turn is run again. The default: on its record, as it was.
-#[derive(Clone, Debug, Default)]
-pub struct ReplayOptions {
-    /// This component instead of the one that is loaded under the agent's name: its name,
-    /// perhaps with a version.
-    pub component: Option<String>,
-    /// Every request goes to this model; means live inference.
-    pub model: Option<String>,
-    /// These parameters instead of the turn's: a JSON object.
-    pub parameters: Option<Box<RawValue>>,
-    /// This message instead of the turn's.
-    pub message: Option<Vec<Content>>,
-    /// Models are asked anew.
-    pub live_inference: bool,
-}
-
-/// A past turn and the same again, side by side.
-#[derive(Clone, Debug)]
-pub struct ReplayReport {
-    /// As it was.
-    pub recorded: ReplaySide,
-    /// As it is now.
-    pub replayed: ReplaySide,
-    /// The first effect that is not the recorded one.
-    pub divergence: Option<ReplayDivergence>,
-    /// Calls that are not on record, and were not made.
-    pub would_have_called: Vec<ToolRequest>,
-}
-
-/// Where two runs part.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReplayDivergence {
-    /// The number of the effect, from 0.
-    pub number: u64,
-    /// What is on record there; `None` past its end.
-    pub recorded: Option<String>,
-    /// What is asked for now; `None` where the turn ended.
-    pub found: Option<String>,
-}
-
-/// One of the two.
-#[derive(Clone, Debug)]
-pub struct ReplaySide {
-    /// The component that ran: `assistant@0.1.0`.
-    pub component: String,
-    /// What was asked, in order.
-    pub steps: Vec<ReplayStep>,
-    /// The tools that were called, in order.
-    pub tools: Vec<String>,
-    /// What was used.
-    pub usage: TurnUsage,
-    /// How it ended; `None` where it was stopped at the divergence, or has not ended.
-    pub end: Option<TurnEnd>,
-    /// The answer.
-    pub reply: Vec<Content>,
-    /// Code and message, where it failed.
-    pub error: Option<(String, String)>,
-}
-
-/// One effect.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReplayStep {
-    /// `infer`.
-    pub kind: String,
-    /// In one line.
-    pub summary: String,
-    /// Of its kind and JSON: equal digests are equal effects.
-    pub digest: String,
-}
-
-/// A turn was not replayed.
-#[derive(Clone, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ReplayFault {
-    /// There is no such turn, or it never began.
-    #[error("turn {turn} has no record")]
-    NotFound {
-        /// Which.
-        turn: TurnId,
-    },
-    /// The component cannot be run.
-    #[error("{message}")]
-    Component {
-        /// Why not.
-        message: String,
-    },
-    /// The parameters do not match the agent's schema.
-    #[error("{message} (at \"{pointer}\")")]
-    Invalid {
-        /// JSON Pointer (RFC 6901) to the part at fault.
-        pointer: String,
-        /// What is wrong.
-        message: String,
-    },
-    /// The record cannot be read.
-    #[error("the record cannot be read: {message}")]
-    Store {
-        /// Why not.
-        message: String,
-    },
-}
-
-impl ReplayFault {
-    /// The stable code.
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::NotFound { .. } => "unknown_turn",
-            Self::Component { .. } => "agent_unavailable",
-            Self::Invalid { .. } => "invalid_turn",
-            Self::Store { .. } => "host_error",
-        }
-    }
-}
-
-impl From<KeptError> for ReplayFault {
-    fn from(error: KeptError) -> Self {
-        Self::Store { message: error.to_string() }
-    }
-}
-
-impl From<ConversationFault> for ReplayFault {
-    fn from(fault: ConversationFault) -> Self {
-        Self::Store { message: fault.to_string() }
-    }
-}
 
 impl Turns {
     /// Runs a past turn again.
@@ -178,11 +58,14 @@ impl Turns {
         let record = Record::read(self.journal(), turn)?;
         let started = record.started.clone().ok_or_else(not_found)?;
         let policy = self.policy(entry.agent.as_str());
-        let named = options.component.as_deref().or(policy.map(|policy| policy.component.as_str()));
-        let named = named.ok_or_else(|| ReplayFault::Component {
-            message: format!("agent \"{}\" is not configured any more", entry.agent),
-        })?;
-        let component = self.0.host.agents.find(named);
+        let component = match options.component {
+            Some(ReplayComponent::Loaded(component)) => registry::agent(component),
+            Some(ReplayComponent::Named(name)) => self.0.host.agents.find(&name),
+            None => match policy {
+                Some(policy) => self.0.host.agents.find(&policy.component),
+                None => Err(format!("agent \"{}\" is not configured any more", entry.agent)),
+            },
+        };
         let component = component.map_err(|message| ReplayFault::Component { message })?;
         let parameters = match &options.parameters {
             Some(given) => {
@@ -513,42 +396,5 @@ impl Rehearsal {
     fn lock(&self) -> MutexGuard<'_, State> {
         // A std mutex: nothing awaits while it is held.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn is_inference(effect: &AgentEffect) -> bool {
-    matches!(effect, AgentEffect::Infer { .. } | AgentEffect::InferAll(_) | AgentEffect::Embed(_))
-}
-
-/// Whether two calls are of one tool with equal arguments, however they are written.
-fn same_call(one: &ToolRequest, other: &ToolRequest) -> bool {
-    let value =
-        |request: &ToolRequest| serde_json::from_str::<serde_json::Value>(&request.arguments).ok();
-    one.name == other.name
-        && (one.arguments == other.arguments
-            || value(one).is_some_and(|arguments| Some(arguments) == value(other)))
-}
-
-/// What an agent is told of an effect that is neither on record nor done.
-fn as_if(effect: &AgentEffect) -> Outcome {
-    let not_here = |what: &str| Err(AgentError::NotFound(format!("{what} on record")));
-    match effect {
-        AgentEffect::SetVariable { .. } => Ok(AgentOutcome::VariableSet(1)),
-        AgentEffect::Remember(_) => Ok(AgentOutcome::Remembered(Remembered::Version(1))),
-        AgentEffect::SetSummary { .. } | AgentEffect::Emit { .. } | AgentEffect::WakeAt { .. } => {
-            Ok(AgentOutcome::Done)
-        }
-        AgentEffect::Ask { .. } | AgentEffect::Approve { .. } => {
-            Err(AgentError::Refused("nobody is asked in a replay".to_owned()))
-        }
-        AgentEffect::Delegate(delegation) => not_here(&format!("turn of {}", delegation.agent)),
-        AgentEffect::SecretExists { .. } => Ok(AgentOutcome::Secret(false)),
-        AgentEffect::Variables => Ok(AgentOutcome::Variables(Vec::new())),
-        AgentEffect::Summary => Ok(AgentOutcome::Summary(None)),
-        AgentEffect::RecentMessages { .. } => Ok(AgentOutcome::Messages(Vec::new())),
-        AgentEffect::Tools => Ok(AgentOutcome::Tools(Vec::new())),
-        AgentEffect::Agents => Ok(AgentOutcome::Agents(Vec::new())),
-        AgentEffect::Models => Ok(AgentOutcome::Models(Vec::new())),
-        other => not_here(other.kind()),
     }
 }

@@ -6,22 +6,19 @@ use std::time::Duration;
 use foreshore_domain::agent::{AgentPolicy, Reply, Turn, TurnContext};
 use foreshore_domain::call::{CallContext, CallError, Denials, Interruption, Meter as CallMeter};
 use foreshore_domain::component::ToolHints;
-use foreshore_domain::conversation::{Fact, Seed, TurnEnd, TurnResumed, TurnSettings, TurnStarted};
+use foreshore_domain::conversation::{Fact, TurnEnd, TurnResumed, TurnStarted};
 use foreshore_domain::effect::AgentError;
 use foreshore_domain::grant::Grant;
 use foreshore_domain::id::{CallId, TurnId};
-use foreshore_domain::memory::JsonText;
 use foreshore_domain::outcome::Content;
 use foreshore_store::conversations::{TurnEntry, TurnState};
-use serde_json::value::RawValue;
-use serde_json::{Map, Value};
 
 use super::agents::{AgentComponent, Ran, Stopped};
+use super::beginning::{parameters, raw, started};
 use super::ending::Ending;
 use super::live::{Beginning, Live, not_recorded};
-use super::payload::{self, Entry};
+use super::payload::{self, Entry, KeptError};
 use super::record::Record;
-use super::request::name;
 use super::running::Performer;
 use super::slots::{Slot, Slots};
 use super::stop::Stop;
@@ -32,8 +29,6 @@ use crate::clock;
 const STOP_PATIENCE: Duration = Duration::from_millis(500);
 /// How long a turn waits that could not be recorded, before it is taken up again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// The largest parameters of a turn.
-const PARAMETERS_MAX_BYTES: usize = 16 << 10;
 
 /// What follows a run.
 enum After {
@@ -108,6 +103,7 @@ impl Turns {
         match self.begin(turn, stop).await {
             Ok(Begun::Run(run)) => run.run(self, stop).await,
             Ok(Begun::Not(ending)) => self.finish(*ending).await,
+            Ok(Begun::Over) => After::Over,
             Err(Interruption::ShuttingDown) => After::Left,
             Err(interruption) => {
                 tracing::warn!(%turn, %interruption, "a turn did not begin");
@@ -129,14 +125,21 @@ impl Turns {
     /// Everything that a run needs, with its beginning on record.
     async fn begin(&self, turn: TurnId, stop: &Stop) -> Result<Begun, Interruption> {
         let unreadable = |message: String| Interruption::NotRecorded { message };
-        // What an earlier run handed over last may still be on its way.
-        self.journal().flush().await;
         let entry = self.conversations().turn(turn).map_err(|f| unreadable(f.to_string()))?;
         let entry = entry.ok_or_else(|| unreadable(format!("turn {turn} is not on record")))?;
         if matches!(entry.state, TurnState::Ended(_)) {
-            return Err(Interruption::ShuttingDown);
+            return Ok(Begun::Over);
         }
-        let record = Record::read(self.journal(), turn).map_err(|e| unreadable(e.to_string()))?;
+        let record = match Record::read(self.journal(), turn) {
+            Ok(record) => record,
+            Err(KeptError::Read(error)) => return Err(unreadable(error.to_string())),
+            Err(error) => {
+                let record = Record::default();
+                let message = error.to_string();
+                let ending = Ending::failed(self, &entry, &record, "record_unreadable", &message);
+                return Ok(Begun::Not(Box::new(ending)));
+            }
+        };
         if let Err(Interruption::Cancelled) = stop.check() {
             let ending = Ending::cancelled(self, &entry, &record);
             return Ok(Begun::Not(Box::new(ending)));
@@ -236,6 +239,8 @@ enum Begun {
     Run(Box<Run>),
     /// It cannot, and ends so.
     Not(Box<Ending>),
+    /// It has ended in the meantime.
+    Over,
 }
 
 /// A run that can begin.
@@ -298,6 +303,7 @@ impl Run {
         };
         let ran = run_until_stopped(&*component, Arc::clone(&call), turn, stop).await;
         drop(entered);
+        let pending = live.settle().await;
         for denial in call.denials.take() {
             turns.0.host.recorder.denied(call.call_id, &call.component, denial);
         }
@@ -309,7 +315,7 @@ impl Run {
                 After::Again
             }
             CameTo::End { end, reply, error, fuel } => {
-                turns.finish(Ending::of_run(&live, &entry, end, reply, error, fuel)).await
+                turns.finish(Ending::of_run(&live, &entry, end, reply, error, fuel, pending)).await
             }
         }
     }
@@ -393,72 +399,4 @@ fn code(error: &AgentError) -> &'static str {
         AgentError::UnknownOutcome(_) => "unknown_outcome",
         AgentError::Failed(_) => "agent_failed",
     }
-}
-
-/// The first event of a turn.
-pub(super) fn started(
-    turn: TurnId,
-    component: &dyn AgentComponent,
-    settings: TurnSettings,
-    now_unix_ms: u64,
-) -> TurnStarted {
-    TurnStarted {
-        turn,
-        component: name(&component.reference().to_string()),
-        digest: name(&component.digest().to_string()),
-        seed: Seed::from_bytes(seed()),
-        began_at_unix_ms: now_unix_ms,
-        settings,
-    }
-}
-
-/// What no agent can foresee, out of the system's randomness: two fresh random identifiers,
-/// hashed.
-fn seed() -> [u8; 32] {
-    let mut hasher = blake3::Hasher::new();
-    for _ in 0..4 {
-        hasher.update(uuid::Uuid::new_v4().as_bytes());
-    }
-    hasher.finalize().into()
-}
-
-/// A turn's parameters: those of the caller, and the configuration's for the rest.
-///
-/// # Errors
-/// JSON Pointer to the part at fault, and what is wrong with it.
-pub(super) fn parameters(
-    policy: &AgentPolicy,
-    component: &dyn AgentComponent,
-    given: Option<&str>,
-) -> Result<Option<JsonText>, (String, String)> {
-    let whole = |message: String| (String::new(), message);
-    let mut object: Map<String, Value> = match given {
-        None => Map::new(),
-        Some(json) => match serde_json::from_str(json) {
-            Ok(Value::Object(object)) => object,
-            Ok(_) => return Err(whole("the parameters are not a JSON object".to_owned())),
-            Err(error) => return Err(whole(error.to_string())),
-        },
-    };
-    for (key, default) in &policy.parameters {
-        if !object.contains_key(key) {
-            let value = serde_json::from_str(default.get());
-            object.insert(key.clone(), value.map_err(|error| whole(error.to_string()))?);
-        }
-    }
-    if object.is_empty() && given.is_none() {
-        return Ok(None);
-    }
-    let value = Value::Object(object);
-    component.check_parameters(&value)?;
-    let json = value.to_string();
-    if json.len() > PARAMETERS_MAX_BYTES {
-        let message = format!("{} bytes of parameters; at most {PARAMETERS_MAX_BYTES}", json.len());
-        return Err(whole(message));
-    }
-    JsonText::parse(json).map(Some).map_err(|error| whole(error.to_string()))
-}
-
-fn raw(json: &JsonText) -> Option<Box<RawValue>> {
-    RawValue::from_string(json.as_str().to_owned()).ok()
 }

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::payload::Entry;
 use super::request::name;
-use super::{Known, Stage, TENANT, TurnFault, Turns, run};
+use super::{Known, Stage, TENANT, TurnFault, Turns, beginning};
 use crate::clock;
 
 /// When to come back to a full queue: agents take their time.
@@ -58,8 +58,12 @@ impl Turns {
             return Err(TurnFault::ShuttingDown);
         }
         self.check(&new)?;
-        // One at a time, so that a number is given once, and the room that was seen is there.
-        let _taking = self.0.taking.lock().await;
+        // One at a time where a conversation is there, so that a number is given once, and the
+        // room that was seen is there.
+        let _taking = match new.conversation {
+            Some(_) => Some(self.0.taking.lock().await),
+            None => None,
+        };
         let (conversation, number, is_new) = self.place_for(&new)?;
         let now = clock::now_unix_ms();
         let turn = TurnId::new(now);
@@ -122,7 +126,7 @@ impl Turns {
                 TurnFault::AgentUnavailable { agent: new.agent.clone(), message }
             })?;
         let given = new.parameters.as_deref().map(RawValue::get);
-        run::parameters(policy, &*component, given).map(drop).map_err(|(pointer, message)| {
+        beginning::parameters(policy, &*component, given).map(drop).map_err(|(pointer, message)| {
             TurnFault::Invalid { pointer: format!("/parameters{pointer}"), message }
         })
     }

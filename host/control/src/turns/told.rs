@@ -10,7 +10,7 @@ use foreshore_domain::inference::Completion;
 use foreshore_store::Journal;
 use serde::de::DeserializeOwned;
 
-use super::live::Outcome;
+use super::step::Outcome;
 use super::update::TurnEvent;
 use super::{ending, payload};
 

@@ -11,9 +11,10 @@ use super::invalid;
 use super::variables::told;
 use crate::clock;
 use crate::turns::TENANT;
-use crate::turns::live::{Done, Live};
+use crate::turns::live::Live;
 use crate::turns::payload::Entry;
 use crate::turns::request::name;
+use crate::turns::step::Done;
 
 /// The most messages of one answer.
 const MESSAGES_MAX: u32 = 200;

@@ -22,8 +22,9 @@ use super::{denied, invalid};
 use crate::clock;
 use crate::turns::TENANT;
 use crate::turns::child::{Child, ChildEnd};
-use crate::turns::live::{Done, Live, Step};
+use crate::turns::live::Live;
 use crate::turns::payload::Entry;
+use crate::turns::step::{Done, Step};
 use crate::turns::update::Ended;
 
 /// How many turns may wait for one another.

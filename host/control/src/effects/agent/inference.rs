@@ -14,8 +14,9 @@ use tokio::task::JoinSet;
 
 use super::{denied, invalid};
 use crate::turns::TENANT;
-use crate::turns::live::{Done, Live};
+use crate::turns::live::Live;
 use crate::turns::models::Asker;
+use crate::turns::step::Done;
 use crate::turns::update::TurnEvent;
 
 /// The most requests at once.
@@ -31,7 +32,8 @@ impl Live {
             Ok(request) => request,
             Err(error) => return Done::read(Err(error)),
         };
-        let sink = streams.then(|| Arc::new(ToReply(Arc::clone(self))) as Arc<dyn DeltaSink>);
+        let sink: Option<Arc<dyn DeltaSink>> =
+            if streams { Some(Arc::new(ToReply(Arc::clone(self)))) } else { None };
         let asker = self.asker();
         let answered = self.turns.models().chat(request, &asker, sink).await;
         Done::durable(answered.map(AgentOutcome::Inferred).map_err(told))

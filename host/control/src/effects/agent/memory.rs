@@ -18,8 +18,9 @@ use super::super::memory::{look_up, put, refusal};
 use super::{denied, invalid};
 use crate::memory::MemoryFault;
 use crate::turns::TENANT;
-use crate::turns::live::{Done, Live, Outcome};
+use crate::turns::live::Live;
 use crate::turns::payload::Entry;
+use crate::turns::step::{Done, Outcome};
 
 impl Live {
     pub(super) async fn recall(&self, read: &MemoryRead) -> Done {

@@ -16,12 +16,16 @@ use serde_json::value::RawValue;
 use super::invalid;
 use crate::clock;
 use crate::turns::TENANT;
-use crate::turns::live::{Done, Live, Step};
+use crate::turns::live::Live;
 use crate::turns::payload::Entry;
 use crate::turns::question;
+use crate::turns::step::{Done, Step};
 
 /// The longest sleep.
 const SLEEP_MAX_MS: u64 = 30 * 24 * 60 * 60 * 1_000;
+
+/// The largest details of a question, as JSON.
+const DETAILS_MAX_BYTES: usize = 16 << 10;
 
 impl Live {
     pub(super) async fn ask(
@@ -80,6 +84,10 @@ impl Live {
                 Some(decision) => Ok(Ok(decision)),
                 None => Err(Interruption::Waiting),
             };
+        }
+        if json.len() > DETAILS_MAX_BYTES {
+            let message = format!("{} bytes of details; at most {DETAILS_MAX_BYTES}", json.len());
+            return Ok(Err(invalid("", message)));
         }
         let json = match JsonText::parse(json) {
             Ok(json) => json,

@@ -25,9 +25,10 @@ use tokio::task::JoinSet;
 use super::{denied, invalid};
 use crate::clock;
 use crate::invoke::Caller;
-use crate::turns::live::{Done, Live, Step};
+use crate::turns::live::Live;
 use crate::turns::payload::{self, Entry};
 use crate::turns::request::name;
+use crate::turns::step::{Done, Step};
 use crate::turns::tools::{Beside, ToolCall};
 use crate::turns::{TENANT, Turns};
 

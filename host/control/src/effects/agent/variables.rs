@@ -10,7 +10,8 @@ use serde_json::value::RawValue;
 use super::invalid;
 use crate::conversations::{ConversationFault, VariableRead};
 use crate::turns::TENANT;
-use crate::turns::live::{Done, Live};
+use crate::turns::live::Live;
+use crate::turns::step::Done;
 
 impl Live {
     pub(super) fn variables(&self) -> Done {
