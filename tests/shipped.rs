@@ -1,10 +1,11 @@
-//! The shipped tools, through the command line as a user would call them.
+//! The shipped tools and agents, through the command line as a user would call them.
 
 use std::path::Path;
 
 use serde_json::{Value, json};
 
 use crate::harness::foreshore_in;
+use crate::harness::server::Server;
 use crate::harness::web::Web;
 
 fn call(directory: &Path, tool: &str, arguments: &Value, more: &[&str]) -> (i32, Value) {
@@ -208,5 +209,25 @@ fn shell_bounds_what_a_script_does() {
         let shown: String = command.chars().take(60).collect();
         assert_eq!(found, code, "{shown}: {body}");
         assert!(body.to_string().contains(message), "{shown}: {body}");
+    }
+}
+
+#[test]
+fn the_agents_are_loaded_and_reach_for_nothing_but_what_agents_have() {
+    let server = Server::start("", &[]);
+    for name in ["assistant", "panel", "planner"] {
+        let body = server.get(&format!("/v1/components/{name}")).json();
+        assert_eq!(body["status"], "loaded", "{body}");
+        let inspection = &body["inspection"];
+        assert_eq!(inspection["kinds"], json!(["agent"]), "{body}");
+        let imports = inspection["imports"].as_array().expect("imports");
+        let names = imports.iter().filter_map(|import| import["name"].as_str());
+        for import in names.clone() {
+            let is_outside = ["wasi:filesystem", "wasi:sockets", "wasi:http", "wasi:keyvalue"]
+                .iter()
+                .any(|package| import.starts_with(package));
+            assert!(!is_outside, "{name} imports {import}");
+        }
+        assert!(names.clone().any(|import| import.starts_with("foreshore:inference/")), "{body}");
     }
 }

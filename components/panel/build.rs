@@ -1,5 +1,6 @@
 //! The model's answers are parsed deeply.
 
 fn main() {
-    println!("cargo::rustc-link-arg-cdylib=-zstack-size=1048576");
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rustc-link-arg-cdylib=-zstack-size=524288");
 }

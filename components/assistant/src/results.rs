@@ -47,6 +47,11 @@ impl Showcase {
         self.max_bytes
     }
 
+    /// How many results were kept in variables.
+    pub(crate) fn kept(&self) -> usize {
+        self.kept.len()
+    }
+
     /// What came of a call.
     pub(crate) fn show(&mut self, result: Result<Outcome, Error>) -> Shown {
         match result {

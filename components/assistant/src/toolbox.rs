@@ -30,6 +30,8 @@ pub(crate) struct Toolbox {
     showcase: Showcase,
     /// Calls that are not made again, and what was said of them.
     settled: BTreeMap<(String, String), String>,
+    /// Calls of `variable_set`.
+    sets: usize,
 }
 
 /// A call on its way.
@@ -59,7 +61,7 @@ impl Toolbox {
             definitions.extend(own.definitions());
         }
         let showcase = Showcase::new(turn, result_max_bytes);
-        Self { definitions, names, own, showcase, settled: BTreeMap::new() }
+        Self { definitions, names, own, showcase, settled: BTreeMap::new(), sets: 0 }
     }
 
     /// What a person is told of a name.
@@ -70,6 +72,11 @@ impl Toolbox {
     /// Whether there is a tool of this name.
     pub(crate) fn knows(&self, name: &str) -> bool {
         self.names.tool(name).is_some() || self.own.knows(name)
+    }
+
+    /// How often variables were written in this turn, at least.
+    pub(crate) fn writes(&self) -> usize {
+        self.showcase.kept() + self.sets
     }
 
     /// Makes the calls, those of the host all at once. The results stand in the order of the calls.
@@ -121,6 +128,7 @@ impl Toolbox {
             asked.push(call);
             return Planned::Asked(asked.len() - 1);
         }
+        self.sets += usize::from(call.name == "variable_set");
         match self.own.call(&call.name, arguments, self.showcase.max_bytes()) {
             Some(Ok(text)) => Planned::Done(Shown::result(text)),
             Some(Err(error)) => Planned::Done(Shown::error(explain(&error))),

@@ -242,12 +242,14 @@ impl<'a> Work<'a> {
         }
         let names: Vec<&str> = calls.iter().map(|call| self.toolbox.title(&call.name)).collect();
         reply::phase("calling tools", Some(&names.join(", ")));
+        let writes_before = self.toolbox.writes();
         let results = self.toolbox.run(&calls);
+        if self.toolbox.writes() > writes_before {
+            self.context.variables = variables::index();
+        }
         let verdict = self.repetition.note(&calls, &results);
         let note = (verdict == Verdict::Tell).then(|| REPEATED.to_owned());
         self.steps.push(Step { text, thinking, calls, results, note });
-        // Results may have been kept, and values set.
-        self.context.variables = variables::index();
         (verdict == Verdict::GiveUp)
             .then(|| self.give_up("I made the same calls again and again, with the same results"))
     }

@@ -188,6 +188,8 @@ fn circle(drafts: &[Draft], known: &[&str]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn draft(id: &str, depends_on: &[&str]) -> Draft {
@@ -240,5 +242,32 @@ mod tests {
         plan.steps[0].progress = Progress::Done("yes".into());
         let text = serde_json::to_string(&plan).expect("JSON");
         assert_eq!(serde_json::from_str::<Plan>(&text).expect("a plan"), plan);
+    }
+
+    /// Steps that depend any way on each other, on what is done, and on what is not there.
+    fn drafts() -> impl Strategy<Value = Vec<Draft>> {
+        let id = prop::sample::select(vec!["a", "b", "c", "d", "e", "done"]);
+        let needs = prop::collection::vec(id, 0..3);
+        prop::collection::vec(needs, 1..6).prop_map(|steps| {
+            let ids = ["a", "b", "c", "d", "e"].into_iter();
+            ids.zip(steps).map(|(id, needs)| draft(id, &needs)).collect()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_plan_can_be_carried_out_to_its_end_exactly_if_it_has_no_fault(drafts in drafts()) {
+            let fault = fault(&drafts, &["done"], &[], 5);
+            let before = Step { draft: draft("done", &[]), progress: Progress::Done(String::new()) };
+            let mut plan = Plan::new("goal".into(), drafts);
+            plan.steps.insert(0, before);
+            let mut taken = 0;
+            while let Some(index) = plan.next() {
+                plan.steps[index].progress = Progress::Done(String::new());
+                taken += 1;
+                prop_assert!(taken < plan.steps.len());
+            }
+            prop_assert_eq!(plan.done().count() == plan.steps.len(), fault.is_none(), "{:?}", fault);
+        }
     }
 }

@@ -26,14 +26,10 @@ pub struct Shipped {
 /// What stands behind `foreshore bench`: carried, and never served unless it is added by hand.
 const BENCHMARK_GUESTS: &[&str] = &["bench", "bench-http"];
 
-/// Carried, and not served yet: no host links what agents import.
-const AGENTS: &[&str] = &["assistant", "panel", "planner"];
-
 /// The components in the binary, in the order of their names.
 pub fn components() -> &'static [Shipped] {
     static COMPONENTS: LazyLock<Vec<Shipped>> = LazyLock::new(|| {
-        let held_back = |name| BENCHMARK_GUESTS.contains(&name) || AGENTS.contains(&name);
-        embedded().filter(|shipped| !held_back(shipped.name)).collect()
+        embedded().filter(|shipped| !BENCHMARK_GUESTS.contains(&shipped.name)).collect()
     });
     &COMPONENTS
 }
@@ -93,7 +89,11 @@ mod tests {
     #[test]
     fn the_shipped_components_are_all_there() {
         let names: Vec<_> = components().iter().map(|shipped| shipped.name).collect();
-        assert_eq!(names, ["fetch", "files", "interpret", "memory", "query", "shell"]);
+        let agents = ["assistant", "panel", "planner"];
+        let tools = ["fetch", "files", "interpret", "memory", "query", "shell"];
+        let mut expected: Vec<_> = agents.into_iter().chain(tools).collect();
+        expected.sort_unstable();
+        assert_eq!(names, expected);
         for shipped in components() {
             // 0x0d 0x00 0x01 0x00 after the magic number: a component, not a module.
             assert_eq!(shipped.bytes[..8], *b"\0asm\x0d\0\x01\0", "{}", shipped.name);
