@@ -225,15 +225,12 @@ async fn a_call_of_an_unknown_tool_or_with_no_grant_is_told_and_recorded_as_deni
     let events = host.journal.read(1, 1_000).expect("readable");
     let denied: Vec<_> = events.iter().filter(|event| event.kind == "effect.denied").collect();
     assert_eq!(denied.len(), 1);
-    let record = String::from_utf8_lossy(
-        &events.iter().map(|e| e.payload.clone()).collect::<Vec<_>>().concat(),
-    )
-    .into_owned();
-    assert!(
-        record.contains(r#"[agents.agent] tools = [\\\"t.add\\\"]"#)
-            || record.contains("[agents.agent] tools"),
-        "the line that would grant it is on record"
-    );
+    let effects = events.iter().filter(|event| event.kind == "turn.effect");
+    let says_how = |event: &Event| {
+        let payload = String::from_utf8_lossy(&event.payload);
+        payload.contains("[agents.agent] tools = [")
+    };
+    assert_eq!(effects.filter(|event| says_how(event)).count(), 1, "for people, on record");
     host.stop().await;
 }
 
@@ -264,5 +261,53 @@ async fn a_model_that_is_not_granted_is_not_asked() {
     let turn = host.say("agent", "hello").await.turn;
     assert_eq!(host.reply(turn).await, "model large is not granted (model_not_granted); middle");
     assert_eq!(world.asked(), 1);
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_grant_that_was_taken_back_holds_for_a_turn_that_began_before_and_a_new_one_does_not() {
+    let world = World::new();
+    world.agent(
+        "agent",
+        script(async |agent| {
+            agent.infer("what?").await?;
+            let told = agent.call(&["t.add", "t.set"]).await?;
+            let told: Vec<bool> = told.iter().map(Result::is_ok).collect();
+            text(format!("{told:?}"))
+        }),
+    );
+    let tools = |tool: &str| vec![tool.parse().expect("a pattern")];
+    world.policy("agent", |policy| policy.tools = tools("t.add"));
+    world.hold(true);
+    let mut began = world.began();
+    let host = Host::start(&world, "host");
+    let turn = host.say("agent", "go").await.turn;
+    began.recv().await.expect("the model is asked");
+    host.stop().await;
+    world.hold(false);
+    world.policy("agent", |policy| policy.tools = tools("t.set"));
+    let host = Host::start(&world, "host");
+    assert_eq!(host.reply(turn).await, "[false, false]");
+    let later = host.say("agent", "go").await.turn;
+    assert_eq!(host.reply(later).await, "[false, true]");
+    host.stop().await;
+}
+
+#[tokio::test]
+async fn a_turn_whose_agent_is_gone_fails_and_says_so() {
+    let world = World::new();
+    world.agent("agent", script(async |agent| text(agent.infer("what?").await?)));
+    world.hold(true);
+    let mut began = world.began();
+    let host = Host::start(&world, "host");
+    let turn = host.say("agent", "go").await.turn;
+    began.recv().await.expect("the model is asked");
+    host.stop().await;
+    world.policy("agent", |policy| policy.component = "nothing".to_owned());
+    let host = Host::start(&world, "host");
+    let ended = host.end(turn).await;
+    let (code, message) = ended.error.expect("it failed");
+    assert_eq!(code, "agent_unavailable");
+    assert_eq!(message, "component \"nothing\" is not loaded");
     host.stop().await;
 }
