@@ -42,6 +42,8 @@ use crate::invoke::{Invocation, Invoker, failure};
 use crate::memory::Memory;
 use crate::record::Recorder;
 use crate::summary::{Check, ComponentSummary, Readiness, ToolSummary};
+
+use crate::inference::Inference;
 use crate::turns::models::NoModels;
 use crate::turns::registry::Registered;
 use crate::turns::{Models, Turns, TurnsConfig, TurnsHost};
@@ -76,7 +78,9 @@ pub struct ControlConfig {
     pub roots: Vec<RootConfig>,
     /// The agents, by name.
     pub agents: BTreeMap<String, AgentPolicy>,
-    /// Who asks models; a host without has none.
+    /// Who asks models, for agents and for people; a host without has none.
+    pub inference: Option<Inference>,
+    /// Who asks models for agents, where it is not [`Self::inference`]: for tests.
     pub models: Option<Arc<dyn Models>>,
     /// How turns are run.
     pub turns: TurnsConfig,
@@ -99,6 +103,7 @@ impl ControlConfig {
             watch: false,
             roots: Vec::new(),
             agents: BTreeMap::new(),
+            inference: None,
             models: None,
             turns: TurnsConfig::default(),
         }
@@ -135,6 +140,7 @@ pub struct Control {
     memory: Memory,
     conversations: Conversations,
     turns: Turns,
+    inference: Option<Inference>,
     integrity: Arc<Integrity>,
     upkeep: Upkeep,
     tasks: TaskTracker,
@@ -211,12 +217,19 @@ impl Control {
         });
         let conversations = Conversations::new(journal.clone());
         let agents = config.agents.into_iter().map(|(name, policy)| (name, Arc::new(policy)));
+        let models = config
+            .models
+            .or_else(|| Some(Arc::new(config.inference.clone()?) as Arc<dyn Models>))
+            .unwrap_or_else(|| Arc::new(NoModels));
+        if let Some(inference) = &config.inference {
+            tasks.spawn(inference.broker().probing(stop.clone()));
+        }
         let turns = Turns::new(TurnsHost {
             journal: journal.clone(),
             memory: memory.clone(),
             conversations: conversations.clone(),
             recorder,
-            models: config.models.unwrap_or_else(|| Arc::new(NoModels)),
+            models,
             tools: registered.clone(),
             agents: registered,
             policies: agents.collect(),
@@ -238,6 +251,7 @@ impl Control {
             memory,
             conversations,
             turns,
+            inference: config.inference,
             integrity,
             upkeep,
             tasks,
@@ -404,6 +418,11 @@ impl Control {
         &self.turns
     }
 
+    /// Models, for people; agents reach them through the door. `None` where the host has none.
+    pub fn inference(&self) -> Option<&Inference> {
+        self.inference.as_ref()
+    }
+
     /// The watched directories. Its methods block.
     pub fn integrity(&self) -> &Arc<Integrity> {
         &self.integrity
@@ -446,12 +465,18 @@ impl Control {
             Health::Closed => (false, "closed".to_owned()),
         };
         let is_draining = self.admission.is_closed();
+        // A host without a model that answers serves tools, memory and files still, and says so.
+        let models = match &self.inference {
+            None => "none".to_owned(),
+            Some(inference) => inference.summary(),
+        };
         let capacity = if self.admission.is_full() { "every slot is taken" } else { "free" };
         let check = |name, is_ok, message| Check { name, is_ok, message };
         Readiness {
             checks: vec![
                 check("journal", journal_ok, journal),
                 check("components", true, format!("{loaded} loaded, {refused} refused")),
+                check("models", true, models),
                 check("capacity", true, capacity.to_owned()),
                 check(
                     "drain",

@@ -14,6 +14,7 @@ use foreshore_domain::conversation::{
 };
 use foreshore_domain::event::{NewEvent, Stream};
 use foreshore_domain::id::TurnId;
+use foreshore_domain::inference::Message;
 use foreshore_domain::outcome::Content;
 use foreshore_store::conversations::{
     ConversationEntry, ConversationFilter, ConversationHit, ConversationPage, ConversationsReader,
@@ -44,6 +45,8 @@ pub struct Conversations {
 pub struct SaidTurn {
     /// Its place, from 0.
     pub number: u64,
+    /// What was said before it, where the caller keeps the conversation.
+    pub history: Vec<Message>,
     /// What the person wrote.
     pub message: Vec<Content>,
     /// What the agent answered; empty where it did not, or not yet.
@@ -150,7 +153,11 @@ impl Conversations {
             Some(reply) => payload::value(&self.journal, reply)?,
             None => Vec::new(),
         };
-        Ok(SaidTurn { number: entry.number, message, reply, entry })
+        let history = match &entry.history {
+            Some(history) => payload::value(&self.journal, history)?,
+            None => Vec::new(),
+        };
+        Ok(SaidTurn { number: entry.number, history, message, reply, entry })
     }
 
     /// The last turns before one, oldest first: enough for so many messages.

@@ -236,7 +236,7 @@ impl Turns {
     }
 
     /// What an agent is for, in its component's words; `None` if it cannot be run now.
-    pub(crate) fn description(&self, agent: &str) -> Option<String> {
+    pub fn description(&self, agent: &str) -> Option<String> {
         let policy = self.policy(agent)?;
         let component = self.0.host.agents.find(&policy.component).ok()?;
         Some(component.definition()?.description.clone())

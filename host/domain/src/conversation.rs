@@ -25,9 +25,9 @@ pub use payload::{Body, PAYLOAD_INLINE_MAX_BYTES, Payload};
 pub use question::{Decision, QuestionAnswered, QuestionAsked, QuestionKind};
 pub use text::{Line, Text};
 pub use turn::{
-    EffectDigest, IntendedCall, MemoryReach, Seed, TurnEffect, TurnEnd, TurnEnded, TurnFailure,
-    TurnIntended, TurnNote, TurnPhase, TurnQueued, TurnResumed, TurnSettings, TurnStarted,
-    TurnToolResult, TurnUsage, TurnWaiting, Until,
+    EffectDigest, IntendedCall, MemoryReach, Seed, Served, TurnEffect, TurnEnd, TurnEnded,
+    TurnFailure, TurnIntended, TurnNote, TurnPhase, TurnQueued, TurnResumed, TurnSettings,
+    TurnStarted, TurnToolResult, TurnUsage, TurnWaiting, Until,
 };
 
 /// What a person calls a conversation.

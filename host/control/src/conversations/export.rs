@@ -152,7 +152,7 @@ fn turn_line(turn: &SaidTurn) -> Value {
         "reply": turn.reply,
         "error": entry.error,
         "usage": entry.usage,
-        "served_by": entry.served_by.as_ref().map(|by| by.as_str()),
+        "served_by": entry.served_by,
         "queued_at_unix_ms": entry.queued_at_unix_ms,
         "began_at_unix_ms": entry.began_at_unix_ms,
         "ended_at_unix_ms": entry.ended_at_unix_ms,

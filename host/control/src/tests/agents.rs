@@ -70,6 +70,7 @@ async fn an_agent_in_the_sandbox_asks_for_everything_and_runs_again_on_its_recor
         agent: "agent".to_owned(),
         conversation: None,
         message: vec![Content::text(r#"{"do":"everything"}"#)],
+        history: Vec::new(),
         parameters: None,
         budget: None,
     };

@@ -84,6 +84,7 @@ impl Turns {
             number: 0,
             agent: name(child.agent),
             message,
+            history: None,
             parameters: None,
             budget: Some(child.budget),
             delegated_by: Some(child.delegated_by),

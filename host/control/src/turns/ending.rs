@@ -2,7 +2,7 @@
 
 use foreshore_domain::agent::Reply;
 use foreshore_domain::conversation::{
-    Fact, MessageText, Payload, TurnEnd, TurnEnded, TurnFailure, TurnUsage,
+    Fact, MessageText, Payload, Served, TurnEnd, TurnEnded, TurnFailure, TurnUsage,
 };
 use foreshore_domain::outcome::Content;
 use foreshore_store::conversations::{TurnEntry, TurnState};
@@ -55,7 +55,7 @@ impl Ending {
             finish: reply.map(|reply| reply.finish),
             error: error.map(failure),
             usage: TurnUsage { fuel, ..usage },
-            served_by: served_by.map(|by| name(&format!("{}/{}", by.backend, by.model))),
+            served_by: served_by.as_ref().map(Served::from),
             blobs: Vec::new(),
         };
         Self { ended, entry }
@@ -163,7 +163,7 @@ pub(crate) fn of_event(journal: &Journal, ended: TurnEnded) -> Result<Ended, Kep
         finish: ended.finish,
         error: ended.error.map(words),
         usage: ended.usage,
-        served_by: ended.served_by.map(|by| by.as_str().to_owned()),
+        served_by: ended.served_by,
     })
 }
 
@@ -181,7 +181,7 @@ pub(crate) fn of_entry(journal: &Journal, entry: &TurnEntry) -> Result<Ended, Ke
         finish: entry.finish,
         error: entry.error.clone().map(words),
         usage: entry.usage,
-        served_by: entry.served_by.as_ref().map(|by| by.as_str().to_owned()),
+        served_by: entry.served_by.clone(),
     })
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use foreshore_domain::agent::TurnBudget;
 use foreshore_domain::conversation::{Conversation, ConversationCreated, Fact, Title, TurnQueued};
 use foreshore_domain::id::TurnId;
+use foreshore_domain::inference::Message;
 use foreshore_domain::outcome::{Content, ContentBody};
 use foreshore_store::Commit;
 use serde_json::value::RawValue;
@@ -31,6 +32,8 @@ pub struct NewTurn {
     pub conversation: Option<Conversation>,
     /// What is said: not empty.
     pub message: Vec<Content>,
+    /// What was said before, where the caller keeps the conversation itself; else empty.
+    pub history: Vec<Message>,
     /// A JSON object that matches the agent's schema, less what the configuration gives.
     pub parameters: Option<Box<RawValue>>,
     /// What it may use at most; never more than the configuration lets it.
@@ -80,6 +83,7 @@ impl Turns {
             entry.push(created.event(now, TENANT));
         }
         let message = entry.keep(&new.message, &excerpt);
+        let history = (!new.history.is_empty()).then(|| entry.keep(&new.history, ""));
         let parameters =
             new.parameters.as_ref().map(|json| entry.keep_json(json.get().to_owned(), ""));
         let queued = TurnQueued {
@@ -88,6 +92,7 @@ impl Turns {
             number,
             agent: name(&new.agent),
             message,
+            history,
             parameters,
             budget: new.budget,
             delegated_by: None,
@@ -116,9 +121,12 @@ impl Turns {
         if new.message.is_empty() {
             return Err(invalid("/message", "the message is empty".to_owned()));
         }
-        let bytes = serde_json::to_string(&new.message).map_or(usize::MAX, |json| json.len());
+        let bytes = serde_json::to_string(&(&new.message, &new.history));
+        let bytes = bytes.map_or(usize::MAX, |json| json.len());
         if bytes > MESSAGE_MAX_BYTES {
-            let message = format!("the message has {bytes} bytes of {MESSAGE_MAX_BYTES}");
+            let message = format!(
+                "the message, with what was said before, has {bytes} bytes of {MESSAGE_MAX_BYTES}"
+            );
             return Err(invalid("/message", message));
         }
         let component =

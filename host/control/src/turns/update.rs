@@ -2,7 +2,7 @@
 
 use foreshore_domain::agent::Finish;
 use foreshore_domain::conversation::{
-    Conversation, Decision, QuestionAsked, TurnEnd, TurnUsage, Until,
+    Conversation, Decision, QuestionAsked, Served, TurnEnd, TurnUsage, Until,
 };
 use foreshore_domain::effect::AgentError;
 use foreshore_domain::id::{CallId, QuestionId, TurnId};
@@ -143,6 +143,6 @@ pub struct Ended {
     pub error: Option<(String, String)>,
     /// What it used.
     pub usage: TurnUsage,
-    /// The backend and model that answered last: `backend/model`.
-    pub served_by: Option<String>,
+    /// Who answered last.
+    pub served_by: Option<Served>,
 }

@@ -75,7 +75,7 @@ facts! {
     ConversationDeleted: ConversationDeleted, Conversation(conversation);
     ConversationSummarized: ConversationSummarized, Conversation(conversation);
     TurnQueued: TurnQueued, Conversation(conversation),
-        blobs |fact| vec![Some(&fact.message), fact.parameters.as_ref()];
+        blobs |fact| vec![Some(&fact.message), fact.history.as_ref(), fact.parameters.as_ref()];
     TurnStarted: TurnStarted, Turn(turn);
     TurnResumed: TurnResumed, Turn(turn);
     TurnWaiting: TurnWaiting, Turn(turn);

@@ -149,6 +149,7 @@ fn an_event_lists_each_blob_of_its_payload_once_whatever_was_listed_before() {
         number,
         agent,
         message: blob(1),
+        history: None,
         parameters: Some(blob(2)),
         budget: Some(crate::agent::TurnBudget::default()),
         delegated_by: None,
@@ -175,7 +176,11 @@ fn an_event_lists_each_blob_of_its_payload_once_whatever_was_listed_before() {
         finish: Some(crate::agent::Finish::GaveUp),
         error: Some(TurnFailure { code: name("diverged"), message: MessageText::cut("x") }),
         usage: TurnUsage { fuel: 7, ..TurnUsage::default() },
-        served_by: Some(name("local/small")),
+        served_by: Some(Served {
+            backend: name("local"),
+            model: name("small"),
+            step: crate::inference::Step::Primary,
+        }),
         blobs: Vec::new(),
     };
     assert_eq!(blobs(round_trip(&ended, "conversation/c1")), 1);

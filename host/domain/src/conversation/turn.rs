@@ -7,6 +7,7 @@ use super::{MessageText, Name, Payload};
 use crate::agent::{Finish, ToolPattern, TurnBudget};
 use crate::blob::BlobDigest;
 use crate::id::{CallId, QuestionId, TurnId};
+use crate::inference::{ServedBy, Step};
 use crate::memory::{Conversation, JsonText};
 
 /// `turn.queued`: a message was taken.
@@ -23,6 +24,10 @@ pub struct TurnQueued {
     pub agent: Name,
     /// JSON of a list of `Content`.
     pub message: Payload,
+    /// What was said before it, where the caller keeps the conversation: JSON of a list of
+    /// `inference::Message`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history: Option<Payload>,
     /// JSON that matches the agent's schema.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parameters: Option<Payload>,
@@ -252,7 +257,7 @@ pub struct TurnEnded {
     pub usage: TurnUsage,
     /// The model server and model that answered last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub served_by: Option<Name>,
+    pub served_by: Option<Served>,
     /// The blobs that it needs; [`super::Fact::event`] fills it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub blobs: Vec<BlobDigest>,
@@ -300,6 +305,27 @@ pub struct TurnUsage {
     pub fuel: u64,
     /// From its start to its end, waiting for people left out.
     pub wall_ms: u64,
+}
+
+/// Who answered: [`ServedBy`] in names that fit an event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Served {
+    /// The backend's name in the configuration.
+    pub backend: Name,
+    /// The model, as the backend names it.
+    pub model: Name,
+    /// Which step of the fallback chain.
+    pub step: Step,
+}
+
+impl From<&ServedBy> for Served {
+    fn from(by: &ServedBy) -> Self {
+        let name = |text: &str| {
+            Name::cut(text).or_else(|| Name::cut("-")).expect("invariant: a dash is a name")
+        };
+        Self { backend: name(&by.backend), model: name(&by.model), step: by.step }
+    }
 }
 
 macro_rules! hex32 {

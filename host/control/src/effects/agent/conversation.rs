@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 use super::invalid;
 use super::variables::told;
 use crate::clock;
+use crate::conversations::SaidTurn;
 use crate::turns::TENANT;
 use crate::turns::live::Live;
 use crate::turns::payload::Entry;
@@ -22,13 +23,21 @@ const MESSAGES_MAX: u32 = 200;
 const NOTE_MAX_BYTES: usize = 64 << 10;
 
 impl Live {
-    /// The last messages before this turn: of each turn what the person wrote, and the reply.
+    /// The last messages before this turn: of each turn what the person wrote, and the reply;
+    /// before them what the caller says was said before.
     pub(super) fn recent(&self, limit: u32) -> Done {
         let limit = usize::try_from(limit.min(MESSAGES_MAX)).unwrap_or_default();
         let turns = self.turns.conversations().said_before(&self.conversation, self.number, limit);
-        let said = turns.map(|turns| {
+        let own = self.turns.conversations().said_turn(self.id);
+        let said = turns.and_then(|turns| Ok((turns, own?))).map(|(turns, own)| {
             let mut said = Vec::new();
+            let earlier = |turn: &SaidTurn| {
+                let number = turn.number;
+                let history = turn.history.clone().into_iter();
+                history.map(move |message| Said { turn: number, message })
+            };
             for turn in turns {
+                said.extend(earlier(&turn));
                 let mut add = |role, content: &[Content]| {
                     let message = message(role, content);
                     if !message.content.is_empty() {
@@ -38,6 +47,7 @@ impl Live {
                 add(Role::User, &turn.message);
                 add(Role::Assistant, &turn.reply);
             }
+            said.extend(own.iter().flat_map(earlier));
             let surplus = said.len().saturating_sub(limit);
             AgentOutcome::Messages(said.split_off(surplus))
         });

@@ -30,7 +30,8 @@ async fn a_turn_is_recorded_from_its_message_to_its_reply() {
     let usage = said.entry.usage;
     assert_eq!((usage.input_tokens, usage.output_tokens, usage.cost_micros), (10, 5, 3));
     assert_eq!((usage.model_calls, usage.fuel), (1, 7));
-    assert_eq!(said.entry.served_by.expect("somebody").as_str(), "fake/small");
+    let by = said.entry.served_by.expect("somebody");
+    assert_eq!((by.backend.as_str(), by.model.as_str()), ("fake", "small"));
     host.stop().await;
 }
 

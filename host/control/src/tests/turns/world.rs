@@ -375,6 +375,7 @@ pub(super) fn new_turn(agent: &str, conversation: Option<Conversation>, message:
         agent: agent.to_owned(),
         conversation,
         message: vec![Content::text(message)],
+        history: Vec::new(),
         parameters: None,
         budget: None,
     }

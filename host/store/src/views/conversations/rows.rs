@@ -2,8 +2,8 @@
 
 use foreshore_domain::agent::{Finish, TurnBudget};
 use foreshore_domain::conversation::{
-    Conversation, Excerpt, ForkedFrom, Name, Payload, SummaryText, Title, TurnEnd, TurnFailure,
-    TurnUsage, Until,
+    Conversation, Excerpt, ForkedFrom, Name, Payload, Served, SummaryText, Title, TurnEnd,
+    TurnFailure, TurnUsage, Until,
 };
 use foreshore_domain::id::TurnId;
 use serde::de::DeserializeOwned;
@@ -55,6 +55,9 @@ pub struct TurnEntry {
     pub agent: Name,
     /// JSON of a list of `Content`.
     pub message: Payload,
+    /// What was said before it, where the caller keeps the conversation: JSON of a list of
+    /// `inference::Message`.
+    pub history: Option<Payload>,
     /// JSON.
     pub parameters: Option<Payload>,
     /// What the caller lets it use.
@@ -82,13 +85,13 @@ pub struct TurnEntry {
     /// What it used.
     pub usage: TurnUsage,
     /// What answered last.
-    pub served_by: Option<Name>,
+    pub served_by: Option<Served>,
 }
 
 impl TurnEntry {
     /// Everything in it that may be in a blob.
     pub(super) fn payloads(&self) -> impl Iterator<Item = &Payload> {
-        std::iter::once(&self.message).chain(&self.parameters).chain(&self.reply)
+        [&self.message].into_iter().chain(&self.history).chain(&self.parameters).chain(&self.reply)
     }
 }
 

@@ -183,6 +183,7 @@ fn queued(turn: TurnId, conversation: &str, number: u64, text: &str) -> (TurnQue
         number,
         agent: name("assistant"),
         message,
+        history: None,
         parameters: None,
         budget: None,
         delegated_by: None,

@@ -133,6 +133,7 @@ impl<'t, 'e> Tables<'t, 'e> {
             number: queued.number,
             agent: queued.agent,
             message: queued.message,
+            history: queued.history,
             parameters: queued.parameters,
             budget: queued.budget,
             delegated_by: queued.delegated_by,
@@ -164,7 +165,7 @@ impl<'t, 'e> Tables<'t, 'e> {
         self.hold(
             &turn.conversation,
             turn.number,
-            [&turn.message].into_iter().chain(&turn.parameters),
+            [&turn.message].into_iter().chain(&turn.history).chain(&turn.parameters),
         )?;
         self.texts.add_message(&turn)?;
         entry.turns += 1;
