@@ -5,10 +5,12 @@
 
 use std::time::Duration;
 
+use foreshore_control::conversations::ConversationFault;
 use foreshore_control::integrity::FilesFault;
 use foreshore_control::memory::MemoryFault;
 use foreshore_control::store::ReadError;
 use foreshore_control::store::{BackupError, CheckError, RebuildError};
+use foreshore_control::turns::{AnswerFault, CancelFault, TurnFault};
 use foreshore_control::{LoadError, PutError, RemoveError, UpkeepError};
 use foreshore_domain::call::{Blame, CallError};
 use foreshore_domain::component::ComponentRef;
@@ -153,6 +155,109 @@ impl From<MemoryFault> for Refusal {
                 Problem::new(unprocessable, code, "The record cannot be kept", text)
             }
             MemoryFault::ReadOnly { .. } => Problem::store_read_only(text),
+            unknown => Problem::host(&unknown.to_string()),
+        }
+    }
+}
+
+impl From<TurnFault> for Refusal {
+    fn from(fault: TurnFault) -> Self {
+        let (code, text) = (fault.code(), fault.to_string());
+        match fault {
+            TurnFault::UnknownAgent { .. } => {
+                Problem::new(StatusCode::NOT_FOUND, code, "No agent has this name", text)
+            }
+            TurnFault::AgentUnavailable { .. } => {
+                let status = StatusCode::UNPROCESSABLE_ENTITY;
+                Problem::new(status, code, "The agent cannot run", text)
+            }
+            TurnFault::Invalid { pointer, .. } => {
+                let status = StatusCode::UNPROCESSABLE_ENTITY;
+                let mut problem = Problem::new(status, code, "The turn cannot be taken", text);
+                problem.pointer = Some(pointer);
+                problem
+            }
+            TurnFault::UnknownConversation { .. } => {
+                Problem::new(StatusCode::NOT_FOUND, code, "There is no such conversation", text)
+            }
+            TurnFault::OtherAgent { .. } => {
+                let title = "The conversation is with another agent";
+                Problem::new(StatusCode::CONFLICT, code, title, text)
+            }
+            TurnFault::Overloaded { retry_after, .. } => {
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                Problem::new(status, code, "Too many turns wait", text)
+                    .with_retry_after(retry_after)
+            }
+            TurnFault::ShuttingDown => CallError::ShuttingDown.into(),
+            TurnFault::ReadOnly { .. } => Problem::store_read_only(text),
+            unknown => Problem::host(&unknown.to_string()),
+        }
+    }
+}
+
+impl From<ConversationFault> for Refusal {
+    fn from(fault: ConversationFault) -> Self {
+        let (code, text) = (fault.code(), fault.to_string());
+        let unprocessable = StatusCode::UNPROCESSABLE_ENTITY;
+        match fault {
+            ConversationFault::Invalid { .. } => {
+                Problem::new(unprocessable, code, "The conversation cannot do this", text)
+            }
+            ConversationFault::NotFound { .. } => {
+                Problem::new(StatusCode::NOT_FOUND, code, "There is no such conversation", text)
+            }
+            ConversationFault::Busy { .. } => {
+                Problem::new(StatusCode::CONFLICT, code, "The conversation has open turns", text)
+            }
+            ConversationFault::Exhausted { max, .. } => {
+                let mut problem =
+                    Problem::new(unprocessable, code, "The conversation is full", text);
+                problem.allowed = Some(max);
+                problem
+            }
+            ConversationFault::Contended => {
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                Problem::new(status, code, "The conversation changes too fast", text)
+                    .with_retry_after(Duration::from_secs(1))
+            }
+            ConversationFault::ReadOnly { .. } => Problem::store_read_only(text),
+            unknown => Problem::host(&unknown.to_string()),
+        }
+    }
+}
+
+impl From<AnswerFault> for Refusal {
+    fn from(fault: AnswerFault) -> Self {
+        let (code, text) = (fault.code(), fault.to_string());
+        match fault {
+            AnswerFault::NotFound { .. } => {
+                Problem::new(StatusCode::NOT_FOUND, code, "There is no such question", text)
+            }
+            AnswerFault::Closed { .. } => {
+                Problem::new(StatusCode::CONFLICT, code, "The question is closed", text)
+            }
+            AnswerFault::Invalid { .. } => {
+                let status = StatusCode::UNPROCESSABLE_ENTITY;
+                Problem::new(status, code, "The answer does not fit the question", text)
+            }
+            AnswerFault::Store { .. } => Problem::store_read_only(text),
+            unknown => Problem::host(&unknown.to_string()),
+        }
+    }
+}
+
+impl From<CancelFault> for Refusal {
+    fn from(fault: CancelFault) -> Self {
+        let (code, text) = (fault.code(), fault.to_string());
+        match fault {
+            CancelFault::NotFound { .. } => {
+                Problem::new(StatusCode::NOT_FOUND, code, "There is no such turn", text)
+            }
+            CancelFault::Ended { .. } => {
+                Problem::new(StatusCode::CONFLICT, code, "The turn has ended", text)
+            }
+            CancelFault::Store { .. } => Problem::store_read_only(text),
             unknown => Problem::host(&unknown.to_string()),
         }
     }

@@ -14,7 +14,10 @@ mod config;
 mod connection;
 mod error;
 mod guard;
+mod moment;
 mod negotiation;
+mod ollama;
+mod openai;
 mod openapi;
 mod problem;
 mod pulse;
@@ -22,6 +25,7 @@ mod query;
 mod request;
 mod routes;
 mod server;
+mod streaming;
 mod wire;
 
 pub use config::{ConfigError, EdgeLimitRow, EdgeLimits, GatewayConfig};

@@ -121,7 +121,7 @@ fn filter(query: &Query<'_>) -> Result<EventFilter, Refusal> {
     Ok(EventFilter { stream, kinds, ..EventFilter::default() })
 }
 
-fn last_event_id(head: &Parts) -> Result<Option<u64>, Refusal> {
+pub(crate) fn last_event_id(head: &Parts) -> Result<Option<u64>, Refusal> {
     let Some(id) = head.headers.get(LAST_EVENT_ID) else { return Ok(None) };
     let number = id.to_str().ok().and_then(|text| text.parse().ok());
     let refused = || Problem::invalid_query("Last-Event-ID is the id of an event: a number");

@@ -1,8 +1,10 @@
 //! The handlers, one file per noun. A handler reads what it needs from the request, asks
 //! `control`, and writes the answer; it decides nothing.
 
+pub(crate) mod agents;
 pub(crate) mod calls;
 pub(crate) mod components;
+pub(crate) mod conversations;
 pub(crate) mod events;
 pub(crate) mod files;
 pub(crate) mod graph;
@@ -10,5 +12,8 @@ pub(crate) mod health;
 pub(crate) mod journal;
 pub(crate) mod limits;
 pub(crate) mod memory;
+pub(crate) mod ollama;
+pub(crate) mod openai;
 pub(crate) mod store;
 pub(crate) mod tools;
+pub(crate) mod turns;

@@ -6,6 +6,7 @@
 mod call;
 mod component;
 mod content;
+mod conversation;
 mod files;
 mod host;
 mod journal;
@@ -13,6 +14,7 @@ mod memory;
 mod problem;
 mod store;
 mod tool;
+mod turn;
 
 use std::fmt::Display;
 
@@ -21,6 +23,12 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 
 pub(crate) use call::{CallResult, LogSchema, ProgressSchema};
 pub(crate) use component::{ComponentSchema, ComponentsSchema};
+pub(crate) use conversation::{
+    AgentSchema, AgentsSchema, ApprovalsSchema, ConversationHitSchema, ConversationMadeSchema,
+    ConversationPatchSchema, ConversationQuerySchema, ConversationSchema, ConversationsFoundSchema,
+    ConversationsSchema, DecisionSchema, ForkSchema, NewConversationSchema, TurnsSchema,
+    VariableSchema, VariableValueSchema, VariablesSchema,
+};
 pub(crate) use files::{
     FileChangesSchema, FileDiffSchema, FileNameSchema, FileRootSchema, FileRootsSchema,
     FileVersionSchema, FileVersionsSchema, FilesApprovedSchema, FilesRestoredSchema,
@@ -40,6 +48,10 @@ pub(crate) use store::{
     StoreVerdictSchema, StoreVerifySchema,
 };
 pub(crate) use tool::{ToolSchema, ToolsSchema};
+pub(crate) use turn::{
+    ApprovalSchema, MessageSchema, NewTurnSchema, PartSchema, TakenTurnSchema, TurnSchema, text_of,
+    update,
+};
 
 /// A JSON text of `value` in a buffer that has `room` bytes to begin with.
 pub(crate) fn json(value: &impl Serialize, room: usize) -> Bytes {
