@@ -17,7 +17,7 @@ mod memory;
 mod moment;
 mod new;
 mod output;
-mod scripted_model;
+pub(crate) mod scripted_model;
 mod serve;
 mod store;
 mod test;

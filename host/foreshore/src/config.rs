@@ -4,7 +4,9 @@
 //! Invariant, fail closed: a key that is not known, a limit of zero, a policy that does not parse
 //! all stop the start. Nothing is skipped with a warning.
 
+pub(crate) mod agents;
 pub(crate) mod files;
+pub(crate) mod inference;
 pub(crate) mod policies;
 pub(crate) mod print;
 mod reader;

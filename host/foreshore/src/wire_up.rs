@@ -3,23 +3,28 @@
 //! Deliberately absent: decisions. Whatever is started here is started the same way for a server,
 //! for one call, for test cases and for the demonstration; they differ only in their [`Plan`].
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use bytes::Bytes;
+use foreshore_broker::Broker;
 use foreshore_control::{
-    Compiler, ConcurrencyConfig, Control, ControlConfig, EgressConfig, EngineConfig, JournalPlace,
-    LoaderConfig, Origin, Selection, Source,
+    Compiler, ConcurrencyConfig, Control, ControlConfig, EgressConfig, EngineConfig, Inference,
+    JournalPlace, LoaderConfig, Origin, Selection, Source, TurnsConfig,
 };
 use foreshore_domain::component::{ComponentRef, Inspection};
 use foreshore_domain::policy::Policies;
 use foreshore_gateway::GatewayConfig;
+use foreshore_scripted_model::{Script, ScriptedServer};
+use url::Url;
 
 use crate::cli::exit::Failure;
+use crate::config::inference::InferencePlan;
 use crate::config::sections::{ConcurrencySection, LoaderSection, RuntimeSection};
 use crate::config::{Config, ConfigError};
 use crate::nearest::nearest;
@@ -51,7 +56,8 @@ pub(crate) struct Plan {
 
 /// A server keeps a record and takes up what changes; a command does its work and ends; a keeper
 /// is a command that changes the components directory; the journal's command works on the
-/// journal itself, and that of files also watches them. An ephemeral server keeps its record in memory.
+/// journal itself, that of files also watches them, and that of agents runs them. An ephemeral
+/// server keeps its record in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
     Server,
@@ -60,6 +66,7 @@ pub(crate) enum Purpose {
     Keeper,
     Journal,
     Files,
+    Agents,
 }
 
 impl Plan {
@@ -118,6 +125,11 @@ impl Plan {
 }
 
 impl Plan {
+    /// A command that asks agents, where no server has the journal.
+    pub(crate) fn agents(config: &Config) -> Self {
+        Self { purpose: Purpose::Agents, ..Self::command(config, Selection::All) }
+    }
+
     /// A command about the files that a server watches.
     pub(crate) fn files(config: &Config) -> Self {
         Self { purpose: Purpose::Files, ..Self::empty(config) }
@@ -137,9 +149,10 @@ pub(crate) async fn start(config: &Config, plan: Plan) -> Result<Arc<Control>, F
     let sections = &config.sections;
     let mut engine = engine(&sections.runtime);
     let is_server = matches!(plan.purpose, Purpose::Server | Purpose::Ephemeral);
+    let runs_agents = is_server || plan.purpose == Purpose::Agents;
     let watch = is_server && plan.uses_directory;
     let journal = match plan.purpose {
-        Purpose::Server | Purpose::Journal | Purpose::Files => {
+        Purpose::Server | Purpose::Journal | Purpose::Files | Purpose::Agents => {
             JournalPlace::File(journal_path(config))
         }
         Purpose::Ephemeral | Purpose::Command | Purpose::Keeper => JournalPlace::InMemory,
@@ -147,7 +160,7 @@ pub(crate) async fn start(config: &Config, plan: Plan) -> Result<Arc<Control>, F
     if !is_server {
         engine.slots = SLOTS_OF_ONE_CALL;
     }
-    if is_server || matches!(plan.purpose, Purpose::Journal | Purpose::Files) {
+    if is_server || matches!(plan.purpose, Purpose::Journal | Purpose::Files | Purpose::Agents) {
         std::fs::create_dir_all(&config.data)
             .with_context(|| format!("data directory {}", config.data.display()))
             .map_err(Failure::Start)?;
@@ -156,7 +169,9 @@ pub(crate) async fn start(config: &Config, plan: Plan) -> Result<Arc<Control>, F
     let directory = Some(&config.components_directory)
         .filter(|path| plan.uses_directory && (plan.purpose != Purpose::Command || path.is_dir()));
     let roots = match plan.purpose {
-        Purpose::Server | Purpose::Ephemeral | Purpose::Files => config.watched_roots()?,
+        Purpose::Server | Purpose::Ephemeral | Purpose::Files | Purpose::Agents => {
+            config.watched_roots()?
+        }
         Purpose::Command | Purpose::Keeper | Purpose::Journal => Vec::new(),
     };
     let webhook = sections.journal.checkpoint_webhook.clone().map(|url| url.0);
@@ -170,11 +185,53 @@ pub(crate) async fn start(config: &Config, plan: Plan) -> Result<Arc<Control>, F
         embedded: plan.sources,
         selection: plan.selection,
         concurrency: concurrency(&sections.concurrency),
+        agents: if runs_agents { config.agents()? } else { BTreeMap::new() },
+        inference: if runs_agents { Some(inference(config)?) } else { None },
+        turns: turns(&sections.concurrency),
         egress: plan.egress,
         watch,
         ..ControlConfig::new(loader(config)?)
     };
     Control::start(control).await.map_err(|error| Failure::Start(error.into()))
+}
+
+/// Models, and whoever answers by rules within this process.
+///
+/// # Errors
+/// A section that cannot be used, a script that cannot be read.
+fn inference(config: &Config) -> Result<Inference, Failure> {
+    let InferencePlan { mut broker, scripted } = config.inference()?;
+    let mut servers = Vec::with_capacity(scripted.len());
+    for backend in scripted {
+        let script = match &backend.script {
+            None => Script::demo(),
+            Some(path) => crate::cli::scripted_model::read(path).map_err(Failure::Start)?,
+        };
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        let server = ScriptedServer::start(script, address)
+            .context("a scripted model")
+            .map_err(Failure::Start)?;
+        if let Some(configured) = broker.backends.get_mut(backend.index) {
+            configured.url = Url::parse(&server.url())
+                .context("the address of a scripted model")
+                .map_err(Failure::Start)?;
+        }
+        servers.push(server);
+    }
+    let broker = Broker::new(broker).context("[inference]").map_err(Failure::Start)?;
+    Ok(Inference::with_servers(broker, servers))
+}
+
+/// How turns are run.
+fn turns(section: &ConcurrencySection) -> TurnsConfig {
+    let mut turns = TurnsConfig::default();
+    if let Some(agents_max) = section.agents_max {
+        turns.agents_max = agents_max.get();
+    }
+    if let Some(queue_max) = section.turns_queue_max {
+        turns.queue_max = queue_max.get();
+    }
+    turns
 }
 
 /// Runs a future on a runtime of its own, as every command does.
@@ -281,6 +338,8 @@ pub(crate) fn gateway(config: &Config) -> GatewayConfig {
 pub(crate) fn check(config: &Config) -> Result<(), ConfigError> {
     crate::telemetry::filter(&config.sections.log)?;
     config.watched_roots()?;
+    config.agents()?;
+    config.inference()?;
     gateway(config).checked().map_err(|error| config.refused(&["server"], &error))?;
     let ceiling = engine(&config.sections.runtime).memory_ceiling_bytes;
     for (name, limits) in config.policies.limits() {
@@ -369,7 +428,7 @@ pub(crate) fn engine(section: &RuntimeSection) -> EngineConfig {
 
 /// How many calls at once.
 pub(crate) fn concurrency(section: &ConcurrencySection) -> ConcurrencyConfig {
-    let ConcurrencySection { calls_max, queue_max, queue_wait_max_ms } = *section;
+    let ConcurrencySection { calls_max, queue_max, queue_wait_max_ms, .. } = *section;
     let mut concurrency = ConcurrencyConfig::default();
     if let Some(calls_max) = calls_max {
         concurrency.calls_max = calls_max.get();

@@ -62,7 +62,11 @@ impl ScriptedModel {
     }
 }
 
-fn read(path: &Path) -> anyhow::Result<Script> {
+/// Reads a script from a file.
+///
+/// # Errors
+/// A file that cannot be read, or is no script.
+pub(crate) fn read(path: &Path) -> anyhow::Result<Script> {
     let shown = path.display();
     let format = Format::of(path);
     let format =

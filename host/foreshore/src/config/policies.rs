@@ -15,7 +15,8 @@ use foreshore_domain::policy::{ComponentPolicy, Policies};
 
 use super::ConfigError;
 use super::sections::{
-    AccessWord, ClockWord, ComponentSection, MountSection, NamespaceSection, Sections,
+    AccessWord, ClockWord, ComponentSection, MemorySection, MountSection, NamespaceSection,
+    Sections,
 };
 use super::tree::Node;
 
@@ -117,9 +118,7 @@ fn policy(
             networks: http.networks.iter().map(|network| network.0).collect(),
         }),
         config: section.config.clone(),
-        memory: section.memory.as_ref().map(|memory| MemoryGrant {
-            namespaces: memory.namespaces.iter().map(namespace).collect(),
-        }),
+        memory: section.memory.as_ref().map(MemorySection::grant),
         keyvalue: section.keyvalue,
         env: section.env.clone(),
         clock: match section.clock {
@@ -164,6 +163,13 @@ fn mount(section: &MountSection) -> Mount {
         access: access(section.access),
         bytes_max: section.bytes_max.unwrap_or(Mount::DEFAULT_BYTES_MAX),
         entries_max: section.entries_max.unwrap_or(Mount::DEFAULT_ENTRIES_MAX),
+    }
+}
+
+impl MemorySection {
+    /// The namespaces as the door knows them.
+    pub(crate) fn grant(&self) -> MemoryGrant {
+        MemoryGrant { namespaces: self.namespaces.iter().map(namespace).collect() }
     }
 }
 

@@ -18,7 +18,9 @@ use foreshore_domain::limits::LimitsPatch;
 use foreshore_gateway::EdgeLimits;
 use serde::{Deserialize, Deserializer};
 
+use super::agents::AgentSection;
 use super::files::FilesSection;
+use super::inference::InferenceSection;
 
 /// The whole of the configuration.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -39,6 +41,10 @@ pub(crate) struct Sections {
     /// Directories whose files are watched for changes.
     pub(crate) files: FilesSection,
     pub(crate) journal: JournalSection,
+    /// Models and their servers.
+    pub(crate) inference: InferenceSection,
+    /// What each agent may touch and use, by name.
+    pub(crate) agents: BTreeMap<String, AgentSection>,
     pub(crate) log: LogSection,
 }
 
@@ -99,6 +105,10 @@ pub(crate) struct ConcurrencySection {
     pub(crate) calls_max: Option<NonZeroUsize>,
     pub(crate) queue_max: Option<NonZeroUsize>,
     pub(crate) queue_wait_max_ms: Option<NonZeroU64>,
+    /// Turns of agents that run at once.
+    pub(crate) agents_max: Option<NonZeroUsize>,
+    /// Turns that wait in one conversation.
+    pub(crate) turns_queue_max: Option<NonZeroUsize>,
 }
 
 /// What one component may touch and use.
