@@ -217,10 +217,11 @@ impl Control {
         });
         let conversations = Conversations::new(journal.clone());
         let agents = config.agents.into_iter().map(|(name, policy)| (name, Arc::new(policy)));
-        let models = config
-            .models
-            .or_else(|| Some(Arc::new(config.inference.clone()?) as Arc<dyn Models>))
-            .unwrap_or_else(|| Arc::new(NoModels));
+        let models: Arc<dyn Models> = match (config.models, &config.inference) {
+            (Some(models), _) => models,
+            (None, Some(inference)) => Arc::new(inference.clone()),
+            (None, None) => Arc::new(NoModels),
+        };
         if let Some(inference) = &config.inference {
             tasks.spawn(inference.broker().probing(stop.clone()));
         }

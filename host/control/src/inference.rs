@@ -118,7 +118,8 @@ fn person(who: &str) -> Caller {
 }
 
 fn agent(asker: &Asker) -> Caller {
-    let mut caller = Caller::new(asker.tenant.as_str(), &*asker.agent, Priority::Agent);
+    let name = format!("agent:{}", asker.agent);
+    let mut caller = Caller::new(asker.tenant.as_str(), name, Priority::Agent);
     caller.time_limit = Some(asker.time_limit.max(Duration::from_millis(1)));
     caller.budgets = vec![
         BudgetKey::new(BudgetScope::Tenant, asker.tenant.as_str()),

@@ -15,7 +15,6 @@
 pub(crate) mod account;
 pub(crate) mod agents;
 mod beginning;
-mod brokered;
 mod budget;
 pub(crate) mod child;
 mod ending;

@@ -370,7 +370,6 @@ impl BreakerSection {
             window_ms: self.window_ms.map_or(default.window_ms, NonZeroU64::get),
             open_ms: self.open_ms.map_or(default.open_ms, NonZeroU64::get),
             probe_lease_ms: self.probe_lease_ms.map_or(default.probe_lease_ms, NonZeroU64::get),
-            ..default
         }
     }
 }

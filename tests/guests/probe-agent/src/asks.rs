@@ -66,10 +66,8 @@ pub fn everything() -> Value {
     let hot = Config { temperature: Some(f32::NAN), ..config() };
     let one = |text: &str, config: Config| Request { messages: vec![user(text)], config };
     let several = [one("a", config()), one("never", hot), one("b", config())];
-    let calls = ["files.read", "files.write"].map(|name| Call {
-        name: name.to_owned(),
-        arguments: "{}".to_owned(),
-    });
+    let calls = ["files.read", "files.write"]
+        .map(|name| Call { name: name.to_owned(), arguments: "{}".to_owned() });
     let told = Content { body: ContentBody::Text("go".to_owned()), annotations: None };
     let less = Attenuation {
         tools: Some(vec!["files.read".to_owned()]),
