@@ -1,6 +1,7 @@
 //! Which models there are, and managing them: for people, not for agents.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use foreshore_domain::inference::{InferenceError, Model, RunningModel};
@@ -11,24 +12,40 @@ use crate::backend::ollama::{Ollama, Progress, is_same_model};
 use crate::backend::{Backend, Facts, Wire};
 use crate::broker::{Broker, Inner};
 use crate::failure::Failure;
+use crate::lane::Lane;
+
+/// How many models are looked at beside those that are configured.
+const LOOKED_AT_MAX: usize = 32;
 
 impl Broker {
     /// The models that can be asked, by name: those that are configured, and those that backends
     /// have. A backend that does not answer adds nothing.
+    ///
+    /// What a model can do is asked of its backend once in a while, for those that are
+    /// configured and the first few others: many servers do not say it in their lists.
     pub async fn models(&self) -> Vec<Model> {
         let mut models: BTreeMap<String, Model> = BTreeMap::new();
         for (name, config) in &self.inner.config.models {
-            let mut model = named(name.clone(), Facts::default());
+            let mut model = blank(name.clone());
             model.embedding = config.embedding;
             models.insert(name.clone(), model);
         }
-        for (backend, name, facts) in self.listed().await {
+        let listed = self.listed().await;
+        let mut looked_at: Vec<Arc<Lane>> = self.inner.configured_lanes();
+        for (backend, name, facts) in &listed {
+            if facts.capabilities.is_none() && looked_at.len() < LOOKED_AT_MAX {
+                looked_at.extend(self.inner.listed_lane(backend, name));
+            }
+        }
+        let looked = looked_up(looked_at).await;
+        for (backend, name, facts) in listed.into_iter().chain(looked) {
             let names = self.inner.names_of(&backend, &name);
             let names = if names.is_empty() { vec![name] } else { names };
             for name in names {
-                let model =
-                    models.entry(name.clone()).or_insert_with(|| named(name, Facts::default()));
-                model.backends.push(backend.clone());
+                let model = models.entry(name.clone()).or_insert_with(|| blank(name));
+                if !model.backends.contains(&backend) {
+                    model.backends.push(backend.clone());
+                }
                 merge(model, &facts);
             }
         }
@@ -72,7 +89,7 @@ impl Broker {
             };
             match found {
                 Ok(facts) => {
-                    let mut shown = named(model.to_owned(), facts);
+                    let mut shown = named(model.to_owned(), &facts);
                     shown.backends.push(lane.backend.name.clone());
                     return Ok(shown);
                 }
@@ -168,6 +185,18 @@ impl Broker {
 }
 
 impl Inner {
+    fn configured_lanes(&self) -> Vec<Arc<Lane>> {
+        let all = self.all_lanes().into_iter();
+        let is_configured =
+            |lane: &Lane| !self.names_of(&lane.backend.name, &lane.model).is_empty();
+        all.filter(|lane| is_configured(lane)).collect()
+    }
+
+    fn listed_lane(&self, backend: &str, model: &str) -> Option<Arc<Lane>> {
+        let backend = self.backends.iter().find(|one| one.name == backend)?;
+        Some(self.lane(backend, model, &Default::default()))
+    }
+
     /// The names that callers use for a model of a backend.
     fn names_of(&self, backend: &str, at_backend: &str) -> Vec<String> {
         let all = self.config.models.iter().filter(|(name, model)| {
@@ -233,8 +262,27 @@ impl Backend {
     }
 }
 
-fn named(name: String, facts: Facts) -> Model {
-    let mut model = Model {
+/// Asks what models can do, all at once. One that nobody has, or whose backend does not answer,
+/// is left out.
+async fn looked_up(lanes: Vec<Arc<Lane>>) -> Vec<(String, String, Facts)> {
+    let mut asked = JoinSet::new();
+    let mut seen = HashSet::new();
+    for lane in lanes {
+        if seen.insert((lane.backend.name.clone(), lane.model.clone())) {
+            asked.spawn(async move {
+                let facts = lane.looked_up().await.ok()?;
+                Some((lane.backend.name.clone(), lane.model.clone(), Facts::clone(&facts)))
+            });
+        }
+    }
+    let mut found: Vec<_> = asked.join_all().await.into_iter().flatten().collect();
+    found.sort_by(|a, b| (&a.0, &a.1).cmp(&(&b.0, &b.1)));
+    found
+}
+
+/// A model of which nothing is known yet.
+fn blank(name: String) -> Model {
+    Model {
         name,
         backends: Vec::new(),
         context_length: None,
@@ -243,15 +291,21 @@ fn named(name: String, facts: Facts) -> Model {
         thinking: false,
         embedding: false,
         details: Default::default(),
-    };
-    merge(&mut model, &facts);
+    }
+}
+
+fn named(name: String, facts: &Facts) -> Model {
+    let mut model = blank(name);
+    merge(&mut model, facts);
     model
 }
 
 /// Adds what a backend says. What the first one said of the weights stays.
 fn merge(model: &mut Model, facts: &Facts) {
     model.context_length = model.context_length.or(facts.context_length);
-    model.tools |= facts.can("tools");
+    // A server that does not say what a model can do is asked with tools, and says then.
+    let is_unsaid = facts.capabilities.is_none();
+    model.tools |= is_unsaid || facts.can("tools");
     model.vision |= facts.can("vision");
     model.thinking |= facts.can("thinking");
     model.embedding |= facts.can("embedding");

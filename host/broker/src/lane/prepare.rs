@@ -79,7 +79,7 @@ impl Lane {
     }
 
     /// What the server says of the model; asked again once it is old.
-    async fn looked_up(&self) -> Result<Arc<Facts>, Failure> {
+    pub(crate) async fn looked_up(&self) -> Result<Arc<Facts>, Failure> {
         if !self.config.allow_remote && is_cloud_name(&self.model) {
             return Err(Failure::Remote { host: "a cloud".to_owned() });
         }
