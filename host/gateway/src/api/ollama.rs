@@ -5,6 +5,7 @@
 //! administrators, of whom there are none until there is authentication: 403 says so.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -126,8 +127,10 @@ async fn ask_model(
         return Ok(json(answers.whole(&now(), &completion, took(started)).into()));
     }
     let (to, mut pieces) = mpsc::channel(WAITING_MAX);
-    let sink = Arc::new(Passing(to));
-    let asking = async move { inference.chat(asked.request, "http", Some(sink)).await };
+    // Kept to the end: without a sink the pieces would end before the answer's last line is known.
+    let sink = Arc::new(Passing { to, overflowed: AtomicBool::new(false) });
+    let passing = Arc::clone(&sink);
+    let asking = async move { inference.chat(asked.request, "http", Some(passing)).await };
     let mut asking = task(asking);
     // Nothing is sent before something is known: a failure then has its status.
     let first = tokio::select! {
@@ -140,16 +143,21 @@ async fn ask_model(
             return Ok(typed(Bytes::from(text).into(), NDJSON));
         }
     };
+    let waiting = Arc::clone(peer);
     let lines = async move |lines: Lines| {
         let mut next = first;
         while let Some(piece) = next {
             lines.send(line(&mut answers, &piece)).await?;
             next = tokio::select! {
                 biased;
-                piece = pieces.recv() => piece,
+                piece = alive(&waiting, pieces.recv()) => piece,
                 ended = &mut asking => {
                     let mut text = everything(&mut answers, &mut pieces);
                     text.extend(match joined(ended) {
+                        Ok(_) if sink.overflowed.load(Ordering::Relaxed) => {
+                            let slow = "the client reads too slowly";
+                            Failure::new(StatusCode::INTERNAL_SERVER_ERROR, slow).1
+                        }
                         Ok(completion) => answers.end(&now(), &completion, took(started)),
                         Err(error) => ollama::failure(&error).1,
                     });
@@ -170,7 +178,12 @@ enum Piece {
     ToolCall(ToolCall),
 }
 
-struct Passing(mpsc::Sender<Piece>);
+/// Passes pieces on. Never blocks: what finds no room fails the stream, since a text with a hole
+/// in it would be a false one.
+struct Passing {
+    to: mpsc::Sender<Piece>,
+    overflowed: AtomicBool,
+}
 
 impl DeltaSink for Passing {
     fn delta(&self, delta: Delta<'_>) {
@@ -179,8 +192,8 @@ impl DeltaSink for Passing {
             Delta::Thinking(text) => Piece::Thinking(text.to_owned()),
             Delta::ToolCall(call) => Piece::ToolCall(call.clone()),
         };
-        if self.0.try_send(piece).is_err() {
-            tracing::debug!("a client reads more slowly than a model writes");
+        if self.to.try_send(piece).is_err() {
+            self.overflowed.store(true, Ordering::Relaxed);
         }
     }
 }
@@ -233,9 +246,10 @@ async fn ask_agent(
         }
         return Ok(json(answers.whole(&now(), &completed(&ended), took(started)).into()));
     }
+    let waiting = Arc::clone(peer);
     let lines = async move |lines: Lines| {
         let mut said = false;
-        while let Some(update) = follow.next().await {
+        while let Some(update) = alive(&waiting, follow.next()).await {
             let text = match update.event {
                 TurnEvent::MessageDelta(text) => {
                     said = true;

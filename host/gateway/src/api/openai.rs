@@ -141,6 +141,7 @@ async fn model_stream(
             return Ok(events(text));
         }
     };
+    let waiting = Arc::clone(peer);
     let lines = async move |lines: Lines| {
         let mut chunks = Chunks::new(head);
         let mut next = first;
@@ -148,7 +149,7 @@ async fn model_stream(
             lines.send(chunk(&mut chunks, &piece)).await?;
             next = tokio::select! {
                 biased;
-                piece = pieces.recv() => piece,
+                piece = crate::streaming::alive(&waiting, pieces.recv()) => piece,
                 ended = &mut asking => {
                     let mut text = everything(&mut chunks, &mut pieces);
                     text.extend(match crate::streaming::joined(ended) {
