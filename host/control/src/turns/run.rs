@@ -379,7 +379,7 @@ fn came_to(live: &Live, ran: Ran) -> CameTo {
             CameTo::Again(error.to_string())
         }
         Err(Stopped::Call(error)) => failed(error.code(), error.to_string()),
-        Err(Stopped::Agent(error)) => failed(code(&error), error.to_string()),
+        Err(Stopped::Agent(error)) => failed(code(&error), explained(&error)),
         Ok(reply) => match live.left_on_record() {
             Some(diverged) => failed(diverged.code(), diverged.to_string()),
             None => ended(TurnEnd::Completed, Some(reply), None),
@@ -398,5 +398,16 @@ fn code(error: &AgentError) -> &'static str {
         AgentError::Unavailable(_) => "model_unavailable",
         AgentError::UnknownOutcome(_) => "unknown_outcome",
         AgentError::Failed(_) => "agent_failed",
+    }
+}
+
+/// An agent's own error, for people. The agent is not told which server is at fault; they are told
+/// where that is said.
+fn explained(error: &AgentError) -> String {
+    match error {
+        AgentError::Unavailable(_) => {
+            format!("a model or store is {error}; /readyz?verbose names the servers of models")
+        }
+        other => other.to_string(),
     }
 }

@@ -48,9 +48,11 @@ impl OpenAiError {
         let status = match code {
             "model_not_found" => StatusCode::NOT_FOUND,
             "inference_overloaded" | "budget_exhausted" => StatusCode::TOO_MANY_REQUESTS,
-            "inference_unavailable" | "unavailable" | "store_read_only" | "shutting_down" => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            "inference_unavailable"
+            | "model_unavailable"
+            | "unavailable"
+            | "store_read_only"
+            | "shutting_down" => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::BAD_GATEWAY,
         };
         let body =
