@@ -5,6 +5,7 @@
 
 #![allow(unreachable_pub, reason = "one binary: everything in it is private anyhow")]
 
+mod agents;
 mod author;
 mod capabilities;
 mod command_line;

@@ -1,6 +1,7 @@
 //! What the tests stand on: the binary, the guests it runs, a server process, an HTTP client.
 
 pub mod cache;
+pub mod events;
 pub mod guests;
 pub mod http;
 pub mod server;

@@ -151,6 +151,25 @@ impl Server {
         http::send(self.address, "GET", path, &[], b"").expect("the server answers")
     }
 
+    /// Sends JSON and reads the whole answer.
+    pub fn send(&self, method: &str, path: &str, body: &Value) -> Response {
+        self.send_with(method, path, &[], body)
+    }
+
+    /// The same with further headers.
+    pub fn send_with(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &Value,
+    ) -> Response {
+        let mut all = vec![("content-type", "application/json")];
+        all.extend_from_slice(headers);
+        http::send(self.address, method, path, &all, body.to_string().as_bytes())
+            .expect("the server answers")
+    }
+
     pub fn call(&self, tool: &str, arguments: &Value) -> Response {
         self.call_with(tool, arguments, &[])
     }
