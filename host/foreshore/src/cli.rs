@@ -5,10 +5,14 @@
 //! Invariant: what a program wants to read goes to standard output, everything else to standard
 //! error.
 
+mod activity;
+mod agent;
 mod call;
+mod chat;
 mod completions;
 mod component;
 mod config;
+mod conversation;
 mod demo;
 mod events;
 pub(crate) mod exit;
@@ -46,6 +50,14 @@ enum Command {
     Demo(demo::Demo),
     /// Serve the tools over HTTP
     Serve(serve::Serve),
+    /// Talk to an agent
+    Chat(chat::Chat),
+    /// See which agents can be asked
+    #[command(subcommand)]
+    Agent(agent::Agent),
+    /// List, read, search, fork and put away conversations
+    #[command(subcommand)]
+    Conversation(conversation::Conversation),
     /// Run one call of a tool, without a server
     Call(call::Call),
     /// List, examine, add and remove components
@@ -132,6 +144,9 @@ pub(crate) fn main() -> ExitCode {
     let result = match cli.command {
         Command::Demo(command) => command.run(),
         Command::Serve(command) => command.run(),
+        Command::Chat(command) => command.run(),
+        Command::Agent(command) => command.run(),
+        Command::Conversation(command) => command.run(),
         Command::Call(command) => command.run(),
         Command::Component(command) => command.run(),
         Command::Memory(command) => command.run(),

@@ -4,6 +4,8 @@
 //! Deliberately absent: a second path to the store. What a command reads and writes goes through
 //! the same routes whoever answers, so it is checked, recorded and refused the same way.
 
+mod stream;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +23,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+pub(crate) use self::stream::{EventStream, ServerEvent};
 use crate::cli::exit::Failure;
 use crate::config::Config;
 use crate::server_file::ServerFile;
@@ -78,6 +81,17 @@ pub(crate) fn ask_about_files<T>(
     ask_by(config, Plan::files(config), question)
 }
 
+/// As [`ask`], of a host that also runs agents and tools.
+///
+/// # Errors
+/// As [`ask`].
+pub(crate) fn ask_agents<T>(
+    config: &Config,
+    question: impl AsyncFnOnce(&Client) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    ask_by(config, Plan::agents(config), question)
+}
+
 fn ask_by<T>(
     config: &Config,
     plan: Plan,
@@ -129,6 +143,11 @@ impl Client {
         self.own.is_none()
     }
 
+    /// Where it is asked.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     async fn end(self) {
         let Some(own) = self.own else { return };
         let _ = own.stop.send(());
@@ -155,6 +174,51 @@ impl Client {
         let answer = exchange(self.address, method, path, body, "application/json").await;
         let answer = answer.with_context(|| format!("the server at {}", self.address))?;
         read(answer).await
+    }
+
+    /// Whether the host takes calls, and why or why not: an answer in either case.
+    ///
+    /// # Errors
+    /// [`Failure::Other`] if nobody answered.
+    pub(crate) async fn readiness(&self) -> Result<Value, Failure> {
+        let path = "/readyz?verbose";
+        let answer = exchange(self.address, "GET", path, None, "application/json").await;
+        let answer = answer.with_context(|| format!("the server at {}", self.address))?;
+        let body = answer.into_body().collect().await.context("the answer broke off")?.to_bytes();
+        Ok(serde_json::from_slice(&body).context("the answer is no JSON")?)
+    }
+
+    /// Reads an answer that is text: lines of JSON.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub(crate) async fn text(&self, path: &str) -> Result<String, Failure> {
+        let answer = exchange(self.address, "GET", path, None, "*/*").await;
+        let answer = answer.with_context(|| format!("the server at {}", self.address))?;
+        if !answer.status().is_success() {
+            return read(answer).await.map(|value| value.to_string());
+        }
+        let body = answer.into_body().collect().await.context("the answer broke off")?.to_bytes();
+        Ok(String::from_utf8(body.into()).context("the answer is no UTF-8")?)
+    }
+
+    /// Sends a request that is answered with server-sent events.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub(crate) async fn events(
+        &self,
+        method: &str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<EventStream, Failure> {
+        let body = body.map(ToString::to_string);
+        let answer = exchange(self.address, method, path, body, "text/event-stream").await;
+        let answer = answer.with_context(|| format!("the server at {}", self.address))?;
+        if answer.status().is_success() {
+            return Ok(EventStream::new(answer.into_body()));
+        }
+        read(answer).await.and(Err(Failure::Other(anyhow!("no stream of events came"))))
     }
 
     /// Begins to follow server-sent events.
@@ -197,6 +261,9 @@ async fn exchange(
 async fn read(answer: http::Response<Incoming>) -> Result<Value, Failure> {
     let status = answer.status();
     let body = answer.into_body().collect().await.context("the answer broke off")?.to_bytes();
+    if status == http::StatusCode::NO_CONTENT {
+        return Ok(Value::Null);
+    }
     if status.is_success() {
         return serde_json::from_slice(&body)
             .context("the answer is no JSON")
