@@ -136,6 +136,20 @@ async fn vectors_of_a_cold_model_are_waited_for() {
 }
 
 #[tokio::test]
+async fn what_a_model_can_do_is_asked_where_no_list_says_it() {
+    // A script without models has every model, and lists none.
+    let rules = foreshore_scripted_model::Script::saying("x").expect("a script");
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    let server = foreshore_scripted_model::ScriptedServer::start(rules, address);
+    let server = server.expect("it listens");
+    let mut config = config(&[("near", &server)]);
+    config.models.insert("small".to_owned(), Default::default());
+    let models = broker(config).models().await;
+    let small = models.iter().find(|model| model.name == "small").expect("it is configured");
+    assert_eq!((small.backends.as_slice(), small.tools), (&["near".to_owned()][..], true));
+}
+
+#[tokio::test]
 async fn models_are_listed_shown_and_managed() {
     let server = server(
         "[[models]]\nname = \"m\"\nloaded = true\ncontext_length = 4096\ncapabilities = [\"completion\", \"tools\"]\n\
