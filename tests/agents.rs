@@ -50,6 +50,9 @@ fn configuration(script: &str) -> String {
         url = "http://127.0.0.1:1"
         [inference.retries]
         max = 0
+        # Tests that share the server would open it for each other.
+        [inference.breaker]
+        failures = 100000
         [inference.models.demo]
         backend = "script"
         [inference.models.breaks]
