@@ -8,6 +8,7 @@
 mod agents;
 mod author;
 mod capabilities;
+mod chat;
 mod command_line;
 mod contract;
 mod denials;

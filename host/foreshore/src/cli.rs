@@ -21,6 +21,7 @@ mod memory;
 mod moment;
 mod new;
 mod output;
+mod replay;
 pub(crate) mod scripted_model;
 mod serve;
 mod store;
@@ -58,6 +59,8 @@ enum Command {
     /// List, read, search, fork and put away conversations
     #[command(subcommand)]
     Conversation(conversation::Conversation),
+    /// Run a past turn again, and compare the two
+    Replay(replay::Replay),
     /// Run one call of a tool, without a server
     Call(call::Call),
     /// List, examine, add and remove components
@@ -147,6 +150,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Chat(command) => command.run(),
         Command::Agent(command) => command.run(),
         Command::Conversation(command) => command.run(),
+        Command::Replay(command) => command.run(),
         Command::Call(command) => command.run(),
         Command::Component(command) => command.run(),
         Command::Memory(command) => command.run(),

@@ -10,7 +10,7 @@ use foreshore_control::integrity::FilesFault;
 use foreshore_control::memory::MemoryFault;
 use foreshore_control::store::ReadError;
 use foreshore_control::store::{BackupError, CheckError, RebuildError};
-use foreshore_control::turns::{AnswerFault, CancelFault, TurnFault};
+use foreshore_control::turns::{AnswerFault, CancelFault, ReplayFault, TurnFault};
 use foreshore_control::{LoadError, PutError, RemoveError, UpkeepError};
 use foreshore_domain::call::{Blame, CallError};
 use foreshore_domain::component::ComponentRef;
@@ -258,6 +258,28 @@ impl From<CancelFault> for Refusal {
                 Problem::new(StatusCode::CONFLICT, code, "The turn has ended", text)
             }
             CancelFault::Store { .. } => Problem::store_read_only(text),
+            unknown => Problem::host(&unknown.to_string()),
+        }
+    }
+}
+
+impl From<ReplayFault> for Refusal {
+    fn from(fault: ReplayFault) -> Self {
+        let (code, text) = (fault.code(), fault.to_string());
+        let unprocessable = StatusCode::UNPROCESSABLE_ENTITY;
+        match fault {
+            ReplayFault::NotFound { .. } => {
+                Problem::new(StatusCode::NOT_FOUND, code, "There is no such turn", text)
+            }
+            ReplayFault::Component { .. } => {
+                Problem::new(unprocessable, code, "The component cannot run", text)
+            }
+            ReplayFault::Invalid { pointer, .. } => {
+                let mut problem =
+                    Problem::new(unprocessable, code, "The turn cannot be replayed", text);
+                problem.pointer = Some(pointer);
+                problem
+            }
             unknown => Problem::host(&unknown.to_string()),
         }
     }

@@ -67,6 +67,7 @@ pub(crate) fn text() -> Bytes {
         api::turns::show,
         api::turns::events,
         api::turns::cancel,
+        api::replay::replay,
         api::turns::approvals,
         api::turns::show_approval,
         api::turns::decide,

@@ -169,6 +169,7 @@ async fn answer(peer: &Arc<Peer>, request: Request<Incoming>, id: &HeaderValue) 
         Route::Turn => api::turns::show(peer, &head, name),
         Route::TurnEvents => api::turns::events(peer, &head, name),
         Route::TurnCancel => api::turns::cancel(peer, &head, name).await,
+        Route::TurnReplay => api::replay::replay(peer, &head, body, name).await,
         Route::Approvals => api::turns::approvals(peer, &head),
         Route::Approval => api::turns::approval(peer, &head, body, name).await,
         Route::Conversations => api::conversations::all(peer, &head, body).await,

@@ -40,6 +40,7 @@ pub(crate) enum Route {
     Turn,
     TurnEvents,
     TurnCancel,
+    TurnReplay,
     Approvals,
     Approval,
     Conversations,
@@ -71,7 +72,7 @@ pub(crate) enum Route {
 }
 
 /// A path, what it is, and the methods it takes as `Allow` lists them. `GET` brings `HEAD`.
-pub(crate) const ROUTES: [(&str, Route, &str); 60] = [
+pub(crate) const ROUTES: [(&str, Route, &str); 61] = [
     ("/v1/tools", Route::Tools, "GET, HEAD"),
     ("/v1/tools/{tool}", Route::Tool, "GET, HEAD"),
     ("/v1/tools/{tool}/call", Route::Call, "POST"),
@@ -104,6 +105,7 @@ pub(crate) const ROUTES: [(&str, Route, &str); 60] = [
     ("/v1/turns/{turn}", Route::Turn, "GET, HEAD"),
     ("/v1/turns/{turn}/events", Route::TurnEvents, "GET, HEAD"),
     ("/v1/turns/{turn}/cancel", Route::TurnCancel, "POST"),
+    ("/v1/turns/{turn}/replay", Route::TurnReplay, "POST"),
     ("/v1/approvals", Route::Approvals, "GET, HEAD"),
     ("/v1/approvals/{id}", Route::Approval, "GET, HEAD, POST"),
     ("/v1/conversations", Route::Conversations, "GET, HEAD, POST"),

@@ -305,8 +305,10 @@ impl Rehearsal {
         Ok(outcome)
     }
 
+    /// As a live turn asks: of the agent's own model where the request names none.
     fn to_model(&self, request: &ChatRequest) -> ChatRequest {
-        let model = self.model.clone().or_else(|| request.model.clone());
+        let of_agent = || self.turns.policy(&self.context.agent)?.model.clone();
+        let model = self.model.clone().or_else(|| request.model.clone()).or_else(of_agent);
         ChatRequest { model, ..request.clone() }
     }
 

@@ -12,6 +12,7 @@ mod host;
 mod journal;
 mod memory;
 mod problem;
+mod replay;
 mod store;
 mod tool;
 mod turn;
@@ -43,6 +44,7 @@ pub(crate) use memory::{
     RelationSchema, RelationsSchema, method,
 };
 pub(crate) use problem::ProblemSchema;
+pub(crate) use replay::{ReplayRequestSchema, ReplaySchema};
 pub(crate) use store::{
     StoreBackupSchema, StoreCheckedSchema, StoreRebuiltSchema, StoreStatsSchema,
     StoreVerdictSchema, StoreVerifySchema,

@@ -112,8 +112,8 @@ pub(crate) struct ReplySchema<'a> {
 #[schema(as = TurnError)]
 pub(crate) struct TurnErrorSchema<'a> {
     /// Stable.
-    code: &'a str,
-    message: &'a str,
+    pub(super) code: &'a str,
+    pub(super) message: &'a str,
 }
 
 /// What a turn used.
@@ -179,7 +179,7 @@ pub(crate) fn text_of(content: &[Content]) -> String {
     text
 }
 
-fn said<'a>(content: &'a [Content], finish: Option<&'static str>) -> ReplySchema<'a> {
+pub(super) fn said<'a>(content: &'a [Content], finish: Option<&'static str>) -> ReplySchema<'a> {
     ReplySchema {
         text: text_of(content),
         content: content.iter().map(ContentSchema::from).collect(),

@@ -82,6 +82,7 @@ pub(super) fn called(answer: &Value) -> String {
     for part in answer["content"].as_array().into_iter().flatten() {
         match part["text"].as_str() {
             Some(said) => text += &printable(said),
+            None if !part["json"].is_null() => text += &printable(&part["json"].to_string()),
             None => text += &format!("[{}]", activity::text(&part["type"])),
         }
         if !text.ends_with('\n') {

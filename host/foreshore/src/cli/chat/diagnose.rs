@@ -70,7 +70,6 @@ pub(super) async fn system(client: &Client, config: &Config) -> Result<String, F
 /// Each part of the host, how it is, and what to do about it.
 pub(super) async fn self_diagnosis(client: &Client, config: &Config) -> Result<String, Failure> {
     let ready = client.readiness().await?;
-    let components = client.get("/v1/components").await?;
     let agents = client.get("/v1/agents").await?;
     let tip = client.get("/v1/store/stats").await?["seq"].as_u64().unwrap_or(0);
     let newest = format!("/v1/events?after={}&limit=1", tip.saturating_sub(1));
@@ -78,7 +77,7 @@ pub(super) async fn self_diagnosis(client: &Client, config: &Config) -> Result<S
     let findings = [
         store(&ready),
         models(&ready, &agents),
-        loaded(&components, &agents),
+        loaded(&ready, &agents),
         disk(free_bytes(config)),
         clock(foreshore_control::now_unix_ms(), newest["events"][0]["at"].as_u64()),
     ];
@@ -128,16 +127,20 @@ fn models(ready: &Value, agents: &Value) -> Finding {
     Finding { part: "models", says, advice }
 }
 
-fn loaded(components: &Value, agents: &Value) -> Finding {
-    let all = rows(components, "components").count();
+fn loaded(ready: &Value, agents: &Value) -> Finding {
+    let says = check(ready, "components").map(|check| text(&check["message"])).unwrap_or_default();
     let cannot: Vec<String> = rows(agents, "agents")
         .filter(|agent| agent["description"].is_null())
         .map(|agent| text(&agent["name"]))
         .collect();
-    let advice = (!cannot.is_empty()).then(|| {
-        format!("these agents cannot run: {}; see `foreshore component list`", cannot.join(", "))
-    });
-    Finding { part: "components", says: format!("{all} loaded"), advice }
+    let advice = if cannot.is_empty() {
+        (!says.ends_with(" 0 refused"))
+            .then(|| "`foreshore component doctor` says why a component is refused".to_owned())
+    } else {
+        let names = cannot.join(", ");
+        Some(format!("these agents cannot run: {names}; see `foreshore component doctor`"))
+    };
+    Finding { part: "components", says, advice }
 }
 
 fn disk(free: Option<u64>) -> Finding {
@@ -192,6 +195,7 @@ mod tests {
             json!({"checks": [
                 {"name": "journal", "ok": ok, "message": "open"},
                 {"name": "models", "ok": true, "message": models},
+                {"name": "components", "ok": true, "message": "3 loaded, 0 refused"},
             ]})
         };
         let agents = json!({"agents": [{"name": "a", "description": "d", "model": "m"}]});
@@ -203,8 +207,9 @@ mod tests {
         assert!(disk(Some(DISK_FREE_MIN_BYTES - 1)).advice.is_some());
         assert!(clock(5_000, Some(4_000)).advice.is_none());
         assert!(clock(5_000, Some(9_000)).advice.is_some());
-        assert!(loaded(&json!({"components": []}), &agents).advice.is_none());
+        assert!(loaded(&ready(true, "x"), &agents).advice.is_none());
+        assert!(loaded(&json!({}), &agents).advice.is_some());
         let broken = json!({"agents": [{"name": "a"}]});
-        assert!(loaded(&json!({"components": []}), &broken).advice.is_some());
+        assert!(loaded(&ready(true, "x"), &broken).advice.is_some());
     }
 }

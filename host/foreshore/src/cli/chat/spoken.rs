@@ -13,16 +13,24 @@ enum Open {
     Thought,
 }
 
+/// What was told in the middle of an answer.
+enum Late {
+    Phase(String),
+    Done(String),
+}
+
 pub(super) struct Spoken {
     open: Open,
-    /// What was said since the last line of somebody else.
+    /// All that was said of the answer, and of what came before it.
     text: String,
+    late: Vec<Late>,
     paint: Paint,
 }
 
 impl Spoken {
     pub(super) fn new() -> Self {
-        Self { open: Open::Nobody, text: String::new(), paint: Paint::stderr() }
+        let paint = Paint::stderr();
+        Self { open: Open::Nobody, text: String::new(), late: Vec::new(), paint }
     }
 
     pub(super) fn answer(&mut self, text: &str) {
@@ -44,19 +52,47 @@ impl Spoken {
         self.open = Open::Thought;
     }
 
-    /// A line of its own.
+    /// A line of its own, now.
     pub(super) fn line(&mut self, text: &str) {
-        self.close();
-        self.text.clear();
+        self.catch_up();
         eprintln!("{text}");
+    }
+
+    /// What the agent begins. It is told when it is on record, which may be after the first words
+    /// of an answer: then it waits for their end, and is left out where the turn ends too.
+    pub(super) fn phase(&mut self, text: String) {
+        self.in_order(Late::Phase(text));
+    }
+
+    /// What was done; told late as a phase is, but never left out.
+    pub(super) fn done(&mut self, text: String) {
+        self.in_order(Late::Done(text));
+    }
+
+    fn in_order(&mut self, what: Late) {
+        self.late.push(what);
+        if self.open != Open::Answer {
+            self.catch_up();
+        }
+    }
+
+    /// Ends the line that is open, and tells what waited for that.
+    pub(super) fn catch_up(&mut self) {
+        self.close();
+        for Late::Phase(text) | Late::Done(text) in self.late.drain(..) {
+            eprintln!("{text}");
+        }
     }
 
     /// The whole answer: shown where it did not come in pieces, or as other pieces.
     pub(super) fn whole(&mut self, text: &str) {
-        if self.text.trim() != text.trim() {
-            self.close();
-            self.answer(text);
+        self.late.retain(|late| matches!(late, Late::Done(_)));
+        if self.text.trim_end().ends_with(text.trim()) {
+            self.catch_up();
+            return;
         }
+        self.catch_up();
+        self.answer(text);
         self.close();
     }
 

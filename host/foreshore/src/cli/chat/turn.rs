@@ -106,13 +106,17 @@ impl Session<'_> {
                 spoken.thought(data["text"].as_str().unwrap_or_default());
             }
             "approval.required" | "question.asked" => {
-                spoken.close();
                 return self.question(data, spoken).await;
             }
+            "tool.call" => spoken.catch_up(),
             "turn.completed" | "error" => return Ok(Some(self.ended(data, spoken, &paint))),
             _ => {
                 if let Some(line) = activity::line(event, &paint) {
-                    spoken.line(&line);
+                    if event.name == "turn.phase" {
+                        spoken.phase(line);
+                    } else {
+                        spoken.done(line);
+                    }
                 }
             }
         }
