@@ -19,6 +19,7 @@ mod negotiation;
 mod ollama;
 mod openai;
 mod openapi;
+mod pieces;
 mod problem;
 mod pulse;
 mod query;

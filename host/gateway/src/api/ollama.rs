@@ -5,29 +5,25 @@
 //! administrators, of whom there are none until there is authentication: 403 says so.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use bytes::Bytes;
 use foreshore_control::turns::{Ended, NewTurn, TurnEvent};
 use foreshore_domain::conversation::TurnEnd;
-use foreshore_domain::inference::{Delta, DeltaSink, InferenceError, ToolCall};
+use foreshore_domain::inference::InferenceError;
 use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode};
 use hyper::body::Incoming;
-use tokio::sync::mpsc;
 
 use crate::api::openai::{AGENT, completed, content, inference};
 use crate::body::{Body, whole};
 use crate::connection::Peer;
 use crate::ollama::{self, Asked, EmbedAsked, Lines as Answers, Listed, Timings, Unusable};
+use crate::pieces::{Piece, passing, rest};
 use crate::problem::Refusal;
 use crate::request::{Answer, json, typed};
 use crate::streaming::{Lines, alive, joined, streamed, task};
 use crate::wire::text_of;
-
-/// Pieces of an answer that wait for a client at once.
-const WAITING_MAX: usize = 1_024;
 
 /// Chat, as Ollama's API does.
 #[utoipa::path(
@@ -126,9 +122,7 @@ async fn ask_model(
         let completion = waited.map_err(|error| Failure::from(&error))?;
         return Ok(json(answers.whole(&now(), &completion, took(started)).into()));
     }
-    let (to, mut pieces) = mpsc::channel(WAITING_MAX);
-    // Kept to the end: without a sink the pieces would end before the answer's last line is known.
-    let sink = Arc::new(Passing { to, overflowed: AtomicBool::new(false) });
+    let (sink, mut pieces) = passing();
     let passing = Arc::clone(&sink);
     let asking = async move { inference.chat(asked.request, "http", Some(passing)).await };
     let mut asking = task(asking);
@@ -138,7 +132,7 @@ async fn ask_model(
         piece = alive(peer, pieces.recv()) => piece,
         ended = &mut asking => {
             let completion = joined(ended).map_err(|error| Failure::from(&error))?;
-            let mut text = everything(&mut answers, &mut pieces);
+            let mut text = rest(&mut pieces, |piece| line(&mut answers, piece));
             text.extend(answers.end(&now(), &completion, took(started)));
             return Ok(typed(Bytes::from(text).into(), NDJSON));
         }
@@ -152,9 +146,9 @@ async fn ask_model(
                 biased;
                 piece = alive(&waiting, pieces.recv()) => piece,
                 ended = &mut asking => {
-                    let mut text = everything(&mut answers, &mut pieces);
+                    let mut text = rest(&mut pieces, |piece| line(&mut answers, piece));
                     text.extend(match joined(ended) {
-                        Ok(_) if sink.overflowed.load(Ordering::Relaxed) => {
+                        Ok(_) if sink.has_overflowed() => {
                             let slow = "the client reads too slowly";
                             Failure::new(StatusCode::INTERNAL_SERVER_ERROR, slow).1
                         }
@@ -172,46 +166,12 @@ async fn ask_model(
 
 const NDJSON: HeaderValue = HeaderValue::from_static("application/x-ndjson");
 
-enum Piece {
-    Text(String),
-    Thinking(String),
-    ToolCall(ToolCall),
-}
-
-/// Passes pieces on. Never blocks: what finds no room fails the stream, since a text with a hole
-/// in it would be a false one.
-struct Passing {
-    to: mpsc::Sender<Piece>,
-    overflowed: AtomicBool,
-}
-
-impl DeltaSink for Passing {
-    fn delta(&self, delta: Delta<'_>) {
-        let piece = match delta {
-            Delta::Text(text) => Piece::Text(text.to_owned()),
-            Delta::Thinking(text) => Piece::Thinking(text.to_owned()),
-            Delta::ToolCall(call) => Piece::ToolCall(call.clone()),
-        };
-        if self.to.try_send(piece).is_err() {
-            self.overflowed.store(true, Ordering::Relaxed);
-        }
-    }
-}
-
 fn line(answers: &mut Answers, piece: &Piece) -> Vec<u8> {
     match piece {
         Piece::Text(text) => answers.text(&now(), text),
         Piece::Thinking(text) => answers.thinking(&now(), text),
         Piece::ToolCall(call) => answers.tool_call(&now(), call),
     }
-}
-
-fn everything(answers: &mut Answers, pieces: &mut mpsc::Receiver<Piece>) -> Vec<u8> {
-    let mut text = Vec::new();
-    while let Ok(piece) = pieces.try_recv() {
-        text.extend(line(answers, &piece));
-    }
-    text
 }
 
 async fn ask_agent(

@@ -10,20 +10,19 @@ use foreshore_control::turns::{Ended, NewTurn, TurnEvent};
 use foreshore_control::{Inference, now_unix_ms};
 use foreshore_domain::conversation::TurnEnd;
 use foreshore_domain::inference::{
-    ChatRequest, Completion, Delta, DeltaSink, FinishReason, Message, Role, ServedBy, Step,
-    TokenUsage, ToolCall,
+    ChatRequest, Completion, FinishReason, Message, Role, ServedBy, Step, TokenUsage,
 };
 use foreshore_domain::outcome::Content;
 use http::header::RETRY_AFTER;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Response};
 use hyper::body::Incoming;
-use tokio::sync::mpsc;
 
 use crate::body::{Body, whole};
 use crate::connection::Peer;
 use crate::negotiation;
 use crate::openai::{self, Chunks, EmbeddingsAsked, Head, ListedModel, OpenAiError};
+use crate::pieces::{Piece, passing, rest};
 use crate::problem::{Problem, Refusal};
 use crate::request::{Answer, json, typed};
 use crate::streaming::{Lines, streamed};
@@ -33,8 +32,6 @@ use crate::wire::text_of;
 pub(crate) const AGENT: &str = "agent:";
 /// Says of an answer that asking again is of no use: the turn has run.
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
-/// Pieces of an answer that wait for a client at once.
-const WAITING_MAX: usize = 1_024;
 
 /// Complete a chat, as OpenAI's API does.
 #[utoipa::path(
@@ -88,33 +85,6 @@ async fn try_chat(
     }
 }
 
-/// Pieces of an answer, and how it ended.
-enum Piece {
-    Text(String),
-    Thinking(String),
-    ToolCall(ToolCall),
-}
-
-/// Passes pieces on. Never blocks: what finds no room fails the stream, since a text with a hole
-/// in it would be a false one.
-struct Passing {
-    to: mpsc::Sender<Piece>,
-    overflowed: std::sync::atomic::AtomicBool,
-}
-
-impl DeltaSink for Passing {
-    fn delta(&self, delta: Delta<'_>) {
-        let piece = match delta {
-            Delta::Text(text) => Piece::Text(text.to_owned()),
-            Delta::Thinking(text) => Piece::Thinking(text.to_owned()),
-            Delta::ToolCall(call) => Piece::ToolCall(call.clone()),
-        };
-        if self.to.try_send(piece).is_err() {
-            self.overflowed.store(true, std::sync::atomic::Ordering::Relaxed);
-        }
-    }
-}
-
 /// A model's answer in chunks. An error before the first of them has its own status.
 async fn model_stream(
     peer: &Arc<Peer>,
@@ -123,8 +93,7 @@ async fn model_stream(
     include_usage: bool,
 ) -> Result<Response<Body>, OpenAiError> {
     let inference = inference(peer)?.clone();
-    let (to, mut pieces) = mpsc::channel(WAITING_MAX);
-    let sink = Arc::new(Passing { to, overflowed: false.into() });
+    let (sink, mut pieces) = passing();
     let passing = Arc::clone(&sink);
     let asking = async move { inference.chat(request, "http", Some(passing)).await };
     let mut asking = crate::streaming::task(asking);
@@ -136,7 +105,7 @@ async fn model_stream(
             let completion = crate::streaming::joined(ended)
                 .map_err(|error| OpenAiError::from(&error))?;
             let mut chunks = Chunks::new(head);
-            let mut text = everything(&mut chunks, &mut pieces);
+            let mut text = rest(&mut pieces, |piece| chunk(&mut chunks, piece));
             text.extend(end(&mut chunks, &completion, include_usage));
             return Ok(events(text));
         }
@@ -151,9 +120,9 @@ async fn model_stream(
                 biased;
                 piece = crate::streaming::alive(&waiting, pieces.recv()) => piece,
                 ended = &mut asking => {
-                    let mut text = everything(&mut chunks, &mut pieces);
+                    let mut text = rest(&mut pieces, |piece| chunk(&mut chunks, piece));
                     text.extend(match crate::streaming::joined(ended) {
-                        Ok(_) if sink.overflowed.load(std::sync::atomic::Ordering::Relaxed) => {
+                        Ok(_) if sink.has_overflowed() => {
                             Chunks::failure(&OpenAiError::invalid("stream", "the client reads too slowly"))
                         }
                         Ok(completion) => end(&mut chunks, &completion, include_usage),
@@ -174,14 +143,6 @@ fn chunk(chunks: &mut Chunks, piece: &Piece) -> Vec<u8> {
         Piece::Thinking(text) => chunks.thinking(text),
         Piece::ToolCall(call) => chunks.tool_call(call),
     }
-}
-
-fn everything(chunks: &mut Chunks, pieces: &mut mpsc::Receiver<Piece>) -> Vec<u8> {
-    let mut text = Vec::new();
-    while let Ok(piece) = pieces.try_recv() {
-        text.extend(chunk(chunks, &piece));
-    }
-    text
 }
 
 fn end(chunks: &mut Chunks, completion: &Completion, include_usage: bool) -> Vec<u8> {
