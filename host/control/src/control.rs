@@ -15,6 +15,7 @@ use foreshore_domain::call::CallError;
 use foreshore_domain::component::{ComponentRef, Inspection, ToolName};
 use foreshore_domain::event::{EventKind, Tenant};
 use foreshore_domain::id::CallId;
+use foreshore_domain::identity::Roles;
 use foreshore_domain::limits::Limits;
 use foreshore_domain::outcome::{CallFailure, Outcome};
 use foreshore_domain::policy::Policies;
@@ -37,6 +38,7 @@ use crate::effects::Door;
 use crate::egress::{Egress, EgressConfig, TlsClient};
 use crate::error::{PutError, RemoveError, StartError};
 use crate::events::{EventFilter, Page};
+use crate::identities::Identities;
 use crate::integrity::Integrity;
 use crate::invoke::{Invocation, Invoker, failure};
 use crate::memory::Memory;
@@ -76,6 +78,8 @@ pub struct ControlConfig {
     pub watch: bool,
     /// Directories whose files are watched for changes.
     pub roots: Vec<RootConfig>,
+    /// Roles, besides those that every host has.
+    pub roles: Roles,
     /// The agents, by name.
     pub agents: BTreeMap<String, AgentPolicy>,
     /// Who asks models, for agents and for people; a host without has none.
@@ -102,6 +106,7 @@ impl ControlConfig {
             egress: EgressConfig::default(),
             watch: false,
             roots: Vec::new(),
+            roles: Roles::default(),
             agents: BTreeMap::new(),
             inference: None,
             models: None,
@@ -141,6 +146,7 @@ pub struct Control {
     conversations: Conversations,
     turns: Turns,
     inference: Option<Inference>,
+    identities: Identities,
     integrity: Arc<Integrity>,
     upkeep: Upkeep,
     tasks: TaskTracker,
@@ -163,6 +169,7 @@ impl Control {
         let recorder = Recorder::new(journal.clone());
         recorder.host(EventKind::HostStarted).await?;
 
+        let identities = Identities::open(journal.clone(), config.roles)?;
         let memory = Memory::new(journal.clone());
         let integrity = Arc::new(Integrity::open(journal.clone(), config.roots)?);
         let egress = Egress::new(config.egress)?;
@@ -253,6 +260,7 @@ impl Control {
             conversations,
             turns,
             inference: config.inference,
+            identities,
             integrity,
             upkeep,
             tasks,
@@ -402,6 +410,11 @@ impl Control {
     /// What each component may touch and use.
     pub fn policies(&self) -> &Policies {
         self.components.policies()
+    }
+
+    /// Credentials, and who somebody is that shows one.
+    pub fn identities(&self) -> &Identities {
+        &self.identities
     }
 
     /// Memory, for people; guests reach it through the door.

@@ -11,6 +11,7 @@ use semver::Version;
 
 use crate::conversations::ConversationFault;
 use crate::egress::EgressError;
+use crate::identities::IdentityFault;
 
 /// The host did not start.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +54,9 @@ pub enum StartError {
     /// The turns that had not ended could not be read.
     #[error("the open turns cannot be read: {0}")]
     Turns(#[from] ConversationFault),
+    /// The credentials could not be read.
+    #[error("the credentials cannot be read: {0}")]
+    Identities(#[from] IdentityFault),
     /// A number of calls or a time of zero.
     #[error("{setting} = 0 is refused: it is at least 1")]
     Zero {

@@ -18,6 +18,7 @@ pub mod event;
 pub mod grant;
 pub mod http_rule;
 pub mod id;
+pub mod identity;
 pub mod inference;
 pub mod integrity;
 pub mod limits;

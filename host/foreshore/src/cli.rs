@@ -26,6 +26,7 @@ pub(crate) mod scripted_model;
 mod serve;
 mod store;
 mod test;
+mod token;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -89,6 +90,9 @@ enum Command {
     Test(test::Test),
     /// Measure what the sandbox costs, each figure against its floor in the same run
     Bench(crate::bench::Bench),
+    /// Issue, list and revoke credentials
+    #[command(subcommand)]
+    Token(token::Token),
     /// Check or print the configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -162,6 +166,7 @@ pub(crate) fn main() -> ExitCode {
         Command::New(command) => command.run(),
         Command::Test(command) => command.run(),
         Command::Bench(command) => command.run(),
+        Command::Token(command) => command.run(),
         Command::Config(command) => command.run(),
         Command::Completions(command) => command.run(),
     };

@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod api;
+mod auth;
 mod body;
 mod config;
 mod connection;
@@ -29,8 +30,10 @@ mod server;
 mod streaming;
 mod wire;
 
+pub use auth::{AuthConfig, AuthMode, KeysError, OwnIssuer, Source, TrustedIssuer};
 pub use config::{ConfigError, EdgeLimitRow, EdgeLimits, GatewayConfig};
 pub use openapi::document as openapi_document;
+pub use routes::{Access, rules};
 pub use server::{Drained, ServeError, serve};
 
 /// The JSON that a call answers with over HTTP, for a command line that answers alike.

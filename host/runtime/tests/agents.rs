@@ -269,6 +269,7 @@ impl Bench {
             digest: self.probe.digest(),
             tool: "run".into(),
             hints: ToolHints::default(),
+            principal: foreshore_domain::identity::Principal::host(),
             grant: Arc::default(),
             limits: Limits::default().with(&patch).expect("valid limits"),
             turn,

@@ -276,6 +276,7 @@ impl Run {
             digest: component.digest(),
             tool: "turn".into(),
             hints: ToolHints::default(),
+            principal: foreshore_domain::identity::Principal::host(),
             grant: Arc::new(Grant { memory: policy.memory.clone(), ..Grant::default() }),
             limits: component.limits(),
             turn: Some(Arc::clone(&context)),
@@ -305,7 +306,7 @@ impl Run {
         drop(entered);
         let pending = live.settle().await;
         for denial in call.denials.take() {
-            turns.0.host.recorder.denied(call.call_id, &call.component, denial);
+            turns.0.host.recorder.denied(call.call_id, &call.component, denial, &call.principal);
         }
         match came_to(&live, ran) {
             CameTo::Waits => After::Waits,

@@ -17,7 +17,7 @@ impl std::str::FromStr for Moment {
     fn from_str(text: &str) -> Result<Self, String> {
         let refused =
             || format!("\"{text}\": write how long ago (90s, 15m, 1h, 7d) or 2026-01-31T12:00:00Z");
-        ago(text)
+        span_ms(text)
             .map(|ago| now_unix_ms().saturating_sub(ago))
             .or_else(|| rfc_3339(text))
             .map(Self)
@@ -25,7 +25,8 @@ impl std::str::FromStr for Moment {
     }
 }
 
-fn ago(text: &str) -> Option<u64> {
+/// A span of time as people write it, in milliseconds: `90s`, `15m`, `1h`, `7d`.
+pub(super) fn span_ms(text: &str) -> Option<u64> {
     let unit = match text.chars().last()? {
         's' => 1_000,
         'm' => 60_000,

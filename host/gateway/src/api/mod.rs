@@ -9,6 +9,7 @@ pub(crate) mod events;
 pub(crate) mod files;
 pub(crate) mod graph;
 pub(crate) mod health;
+pub(crate) mod identity;
 pub(crate) mod journal;
 pub(crate) mod limits;
 pub(crate) mod memory;

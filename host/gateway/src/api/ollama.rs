@@ -51,6 +51,14 @@ pub(crate) async fn generate(peer: &Arc<Peer>, _head: &Parts, body: Incoming) ->
     answered(try_ask(peer, body, ollama::generate).await)
 }
 
+/// A refusal in Ollama's shape.
+pub(crate) fn refused(problem: Refusal) -> Response<Body> {
+    let Failure(status, line) = Failure::from(problem);
+    let mut response = json(line.into());
+    *response.status_mut() = status;
+    response
+}
+
 /// Why a request was not served: a status and a text.
 struct Failure(StatusCode, Vec<u8>);
 

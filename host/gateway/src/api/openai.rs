@@ -373,7 +373,7 @@ pub(crate) async fn embeddings(peer: &Peer, head: &Parts, body: Incoming) -> Ans
 }
 
 /// A refusal in OpenAI's shape.
-fn refused(error: &OpenAiError) -> Response<Body> {
+pub(crate) fn refused(error: &OpenAiError) -> Response<Body> {
     let mut response = json(error.json().into());
     *response.status_mut() = error.status;
     if let Some(wait_ms) = error.retry_after_ms {

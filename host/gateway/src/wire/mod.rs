@@ -9,6 +9,7 @@ mod content;
 mod conversation;
 mod files;
 mod host;
+mod identity;
 mod journal;
 mod memory;
 mod problem;
@@ -36,6 +37,10 @@ pub(crate) use files::{
     FilesScannedSchema, RestoredSchema, UndoSchema,
 };
 pub(crate) use host::{HealthSchema, LimitSchema, LimitsSchema, ReadinessSchema};
+pub(crate) use identity::{
+    CredentialKindSchema, CredentialSchema, CredentialsSchema, IssuedSchema, NewCredentialSchema,
+    PrincipalSchema, RefreshSchema, TokensSchema,
+};
 pub(crate) use journal::{EventSchema, EventsSchema};
 pub(crate) use memory::{
     EmbeddingSchema, MemoryFoundSchema, MemoryHitSchema, MemoryKeysSchema, MemoryNamespaceSchema,

@@ -538,6 +538,7 @@ fn facts(call: &ToolCall, hints: ToolHints) -> CallFacts {
         digest: Digest::of(b"t"),
         tool: call.tool.tool.as_str().into(),
         hints,
+        principal: foreshore_domain::identity::Principal::host(),
         grant: Arc::default(),
         limits: Limits::default(),
         turn: None,
