@@ -44,6 +44,7 @@ impl Broker {
     /// [`ConfigError`].
     pub fn new(config: BrokerConfig) -> Result<Self, ConfigError> {
         config.check()?;
+        let config = config.with_implied();
         let backends: Vec<Arc<Backend>> =
             config.backends.iter().map(|one| Arc::new(Backend::new(one, &config))).collect();
         let lane_config = LaneConfig {

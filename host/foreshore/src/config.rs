@@ -5,6 +5,7 @@
 //! all stop the start. Nothing is skipped with a warning.
 
 pub(crate) mod agents;
+pub(crate) mod budgets;
 pub(crate) mod files;
 pub(crate) mod inference;
 pub(crate) mod policies;

@@ -14,8 +14,8 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use foreshore_broker::Broker;
 use foreshore_control::{
-    Compiler, ConcurrencyConfig, Control, ControlConfig, EgressConfig, EngineConfig, Inference,
-    JournalPlace, LoaderConfig, Origin, Selection, Source, TurnsConfig,
+    BudgetsConfig, Compiler, ConcurrencyConfig, Control, ControlConfig, EgressConfig, EngineConfig,
+    Inference, JournalPlace, LoaderConfig, Origin, Selection, Source, TurnsConfig,
 };
 use foreshore_domain::component::{ComponentRef, Inspection};
 use foreshore_domain::policy::Policies;
@@ -188,6 +188,7 @@ pub(crate) async fn start(config: &Config, plan: Plan) -> Result<Arc<Control>, F
         agents: if runs_agents { config.agents()? } else { BTreeMap::new() },
         inference: if runs_agents { Some(inference(config)?) } else { None },
         turns: turns(&sections.concurrency),
+        budgets: if runs_agents { config.budgets()? } else { BudgetsConfig::default() },
         egress: plan.egress,
         watch,
         ..ControlConfig::new(loader(config)?)
@@ -339,6 +340,7 @@ pub(crate) fn check(config: &Config) -> Result<(), ConfigError> {
     crate::telemetry::filter(&config.sections.log)?;
     config.watched_roots()?;
     config.agents()?;
+    config.budgets()?;
     config.inference()?;
     gateway(config).checked().map_err(|error| config.refused(&["server"], &error))?;
     let ceiling = engine(&config.sections.runtime).memory_ceiling_bytes;

@@ -65,6 +65,7 @@ pub(crate) enum Route {
     OllamaPs,
     OllamaVersion,
     OllamaChange,
+    Budgets,
     Limits,
     OpenApi,
     Health,
@@ -72,7 +73,7 @@ pub(crate) enum Route {
 }
 
 /// A path, what it is, and the methods it takes as `Allow` lists them. `GET` brings `HEAD`.
-pub(crate) const ROUTES: [(&str, Route, &str); 61] = [
+pub(crate) const ROUTES: [(&str, Route, &str); 62] = [
     ("/v1/tools", Route::Tools, "GET, HEAD"),
     ("/v1/tools/{tool}", Route::Tool, "GET, HEAD"),
     ("/v1/tools/{tool}/call", Route::Call, "POST"),
@@ -130,6 +131,7 @@ pub(crate) const ROUTES: [(&str, Route, &str); 61] = [
     ("/api/ps", Route::OllamaPs, "GET, HEAD"),
     ("/api/version", Route::OllamaVersion, "GET, HEAD"),
     ("/api/{change}", Route::OllamaChange, "POST"),
+    ("/v1/budgets", Route::Budgets, "GET, HEAD"),
     ("/v1/limits", Route::Limits, "GET, HEAD"),
     ("/openapi.json", Route::OpenApi, "GET, HEAD"),
     ("/healthz", Route::Health, "GET, HEAD"),

@@ -19,6 +19,7 @@ use foreshore_gateway::EdgeLimits;
 use serde::{Deserialize, Deserializer};
 
 use super::agents::AgentSection;
+use super::budgets::BudgetsSection;
 use super::files::FilesSection;
 use super::inference::InferenceSection;
 
@@ -45,6 +46,8 @@ pub(crate) struct Sections {
     pub(crate) inference: InferenceSection,
     /// What each agent may touch and use, by name.
     pub(crate) agents: BTreeMap<String, AgentSection>,
+    /// What may be spent on models.
+    pub(crate) budgets: BudgetsSection,
     pub(crate) log: LogSection,
 }
 
