@@ -92,10 +92,12 @@ impl Broker {
             tell_all(sink.as_deref(), &kept.message);
             return Ok(kept);
         }
-        let inner = Arc::clone(&self.inner);
+        let (inner, chat) = (Arc::clone(&self.inner), Arc::new(chat));
+        let leading = Arc::clone(&chat);
         // Once the first one has gone away, its sink hears nothing more.
         let weak = sink.as_ref().map(Arc::downgrade);
         let joined = self.inner.flying.join(key, || async move {
+            let chat = leading;
             let sink = weak.map(WeakSink);
             let sink = sink.as_ref().map(|sink| -> &dyn DeltaSink { sink });
             let said = chat.answer(&inner, sink).await?;
@@ -111,6 +113,10 @@ impl Broker {
         });
         if part == Part::Leader {
             return result;
+        }
+        if matches!(result, Err(InferenceError::BudgetExhausted(_))) {
+            // That was somebody else's budget.
+            return chat.answer(&self.inner, sink.as_deref()).await.map(|said| said.completion);
         }
         self.inner.counters.joined.add(1);
         let shared = as_kept(result?);

@@ -5,6 +5,9 @@
 //! turn, and when the host goes down, and taken up again at the start. So **a crash forgets at
 //! most what was spent in the last two seconds, and the requests that were running**.
 //!
+//! What conversations spent is recorded where they have a limit, and such a row of the view stays
+//! for as long as the journal does.
+//!
 //! Deliberately absent: what one turn may use, which is `turns/budget.rs`, and what is held for
 //! requests that run, which is nobody's once the host is down.
 

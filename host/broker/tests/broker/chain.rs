@@ -237,6 +237,31 @@ async fn many_at_once_do_not_overspend() {
     assert!((900..=1_000).contains(&used), "{state:?}");
 }
 
+/// Equal requests are one, and one who has nothing left does not stand for the others.
+#[tokio::test]
+async fn a_budget_that_is_used_up_is_nobody_elses() {
+    let server = saying("x");
+    let broker = broker(config(&[("near", &server)]));
+    let limit = BudgetLimit { tokens: Some(1), ..BudgetLimit::default() };
+    let poor = BudgetKey::new(BudgetScope::Agent, "poor");
+    broker.budgets().set_limit(poor.clone(), limit);
+    let mut request = asking("x");
+    request.sampling.seed = Some(7);
+    let mut all = tokio::task::JoinSet::new();
+    for number in 0..20 {
+        let (broker, request, mut caller) = (broker.clone(), request.clone(), caller());
+        let is_poor = number % 2 == 0;
+        caller.budgets = if is_poor { vec![poor.clone()] } else { Vec::new() };
+        all.spawn(async move { (is_poor, broker.chat(request, caller, None).await) });
+    }
+    for (is_poor, answer) in all.join_all().await {
+        match answer {
+            Err(InferenceError::BudgetExhausted(_)) => assert!(is_poor),
+            answer => assert!(answer.is_ok(), "{answer:?}"),
+        }
+    }
+}
+
 #[tokio::test]
 async fn what_came_of_an_answer_is_paid_for_by_a_caller_who_goes_away() {
     let text = "tide ".repeat(200);

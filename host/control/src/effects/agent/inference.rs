@@ -222,3 +222,34 @@ pub(crate) fn told(error: InferenceError) -> AgentError {
         _ => AgentError::Failed(text),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use foreshore_domain::inference::BudgetExhausted;
+
+    use super::*;
+
+    #[test]
+    fn an_agent_is_told_what_it_can_act_on() {
+        let error = InferenceError::NoTools { model: "m".into(), message: "does not".into() };
+        let AgentError::Invalid { pointer, .. } = told(error) else {
+            panic!("the request is at fault")
+        };
+        assert_eq!(pointer, "/config/tools", "what the SDK's `takes_no_tools` looks for");
+        for what in [BudgetKind::Tokens, BudgetKind::Cost, BudgetKind::Time] {
+            let budget = BudgetExhausted {
+                budget: "tenant default".into(),
+                what,
+                limit: 1,
+                spent: 1,
+                held: 0,
+                needed: 1,
+                resets_at_unix_ms: None,
+                retry_after_ms: None,
+                setting: "budgets.tenant.tokens".into(),
+            };
+            let told = told(InferenceError::BudgetExhausted(budget));
+            assert_eq!(told, AgentError::Exhausted(what));
+        }
+    }
+}
