@@ -200,6 +200,30 @@ async fn budgets_are_held_before_and_settled_after() {
     assert_eq!(chats(&server), 3, "nothing was asked");
 }
 
+#[tokio::test]
+async fn an_answer_is_limited_where_a_budget_is() {
+    let server = saying("x");
+    let broker = broker(config(&[("near", &server)]));
+    let key = BudgetKey::new(BudgetScope::Tenant, "tenant");
+    let mut caller = caller();
+    caller.budgets = vec![key.clone()];
+    let limits = [
+        BudgetLimit::default(),
+        BudgetLimit { wall_ms: Some(60_000), ..BudgetLimit::default() },
+        BudgetLimit { tokens: Some(1_000_000), ..BudgetLimit::default() },
+        BudgetLimit { cost_micros: Some(1_000_000), ..BudgetLimit::default() },
+    ];
+    for limit in limits {
+        broker.budgets().set_limit(key.clone(), limit);
+        broker.chat(asking("x"), caller.clone(), None).await.expect("there is enough");
+    }
+    let told: Vec<Option<u64>> = crate::support::sent(&server, "/api/chat")
+        .iter()
+        .map(|body| body["options"]["num_predict"].as_u64())
+        .collect();
+    assert_eq!(told, [None, None, Some(4_096), Some(4_096)]);
+}
+
 /// Sixty-four at once, against a server that says all that it may: what they spend together is
 /// what there was.
 #[tokio::test(flavor = "multi_thread")]

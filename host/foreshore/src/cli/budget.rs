@@ -130,6 +130,10 @@ mod tests {
         ] {
             assert!(row.contains(cell), "{cell} is not in {row}");
         }
+        assert_eq!(
+            line(&answer["budgets"][0]),
+            "agent assistant today: 120 of 1,000 (+30 held) tokens, 0.00125 of 2.50 in money, 61.2 s"
+        );
         assert_eq!((money(0).as_str(), money(1_000_000_001).as_str()), ("0.00", "1,000.000001"));
     }
 }
