@@ -42,15 +42,12 @@ impl BudgetExhausted {
 impl fmt::Display for BudgetExhausted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { budget, limit, spent, held, needed, setting, .. } = self;
-        let (what, unit) = match self.what {
-            BudgetKind::Cost => ("cost", " micros"),
-            BudgetKind::Time => ("time", " ms"),
-            _ => ("tokens", ""),
+        let what = match self.what {
+            BudgetKind::Cost => "millionths of money",
+            BudgetKind::Time => "ms of waiting for models",
+            _ => "tokens",
         };
-        write!(
-            f,
-            "the budget of {budget} is used up: {spent} of {limit}{unit} of {what} are spent"
-        )?;
+        write!(f, "the budget of {budget} is used up: {spent} of {limit} {what} are spent")?;
         if *held > 0 {
             write!(f, ", {held} are held by requests that run")?;
         }
@@ -84,12 +81,12 @@ mod tests {
         assert_eq!(budget.left(), 40);
         assert_eq!(
             budget.to_string(),
-            "the budget of agent assistant is used up: 900 of 1000 micros of cost are spent, \
+            "the budget of agent assistant is used up: 900 of 1000 millionths of money are spent, \
              60 are held by requests that run, 41 are needed; it begins anew at \
              1970-01-02T00:00:00.000Z; budgets.agents.assistant.cost_per_day sets it"
         );
         (budget.what, budget.held, budget.resets_at_unix_ms) = (BudgetKind::Tokens, 0, None);
         let text = budget.to_string();
-        assert!(text.contains("900 of 1000 of tokens are spent, 41 are needed; budgets"), "{text}");
+        assert!(text.contains("900 of 1000 tokens are spent, 41 are needed; budgets"), "{text}");
     }
 }
