@@ -1,6 +1,7 @@
 //! Agents as a client sees them: turns, conversations, questions to people, and the faces that
 //! OpenAI's and Ollama's clients speak to. The model is a scripted one, `tests/scripts`.
 
+mod budgets;
 mod conversations;
 mod crash;
 mod ollama;
@@ -66,6 +67,12 @@ fn configuration(script: &str) -> String {
         [agents.stranded]
         component = "assistant"
         model = "stopped"
+        [agents.lost]
+        component = "assistant"
+        model = "nowhere"
+        [agents.misled]
+        component = "assistant"
+        model = "absent"
         [agents.broken]
         component = "assistant"
         model = "breaks"

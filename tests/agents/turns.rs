@@ -189,3 +189,31 @@ fn a_turn_whose_model_is_away_or_breaks_fails_and_says_so() {
     let message = last.data["error"]["message"].as_str().expect("a message");
     assert!(message.contains("the runner is gone"), "{message}");
 }
+
+#[test]
+fn a_turn_whose_model_there_is_not_says_which_and_where_it_is_named() {
+    let server = host();
+    let turn = turn(&server, "misled", &json!({"message": "Are you there?"}));
+    assert_eq!(
+        (&turn["state"], &turn["error"]["code"]),
+        (&json!("failed"), &json!("model_not_found"))
+    );
+    let message = turn["error"]["message"].as_str().expect("a message");
+    assert!(message.contains("model absent"), "{message}");
+    assert!(message.contains("[agents.misled] model"), "{message}");
+}
+
+#[test]
+fn a_bad_budget_of_a_turn_is_pointed_at() {
+    let server = host();
+    for (budget, pointer) in [
+        (json!({"tokens": 0}), "/budget/tokens"),
+        (json!({"tokns": 5}), "/budget/tokns"),
+        (json!(5), "/budget"),
+    ] {
+        let body = json!({"message": "x", "budget": budget});
+        let refused = server.send("POST", "/v1/agents/assistant/turns", &body);
+        let problem = refused.json();
+        assert_eq!((refused.status, &problem["pointer"]), (422, &json!(pointer)), "{problem}");
+    }
+}

@@ -29,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admission::{Admission, ConcurrencyConfig, Permit};
+use crate::budgets::{Budgets, BudgetsConfig};
 use crate::checkpoints::{self, Patience, Webhook, WebhookUrl};
 use crate::clock;
 use crate::components::{Components, Selection};
@@ -88,6 +89,8 @@ pub struct ControlConfig {
     pub models: Option<Arc<dyn Models>>,
     /// How turns are run.
     pub turns: TurnsConfig,
+    /// Who may spend how much on models.
+    pub budgets: BudgetsConfig,
 }
 
 impl ControlConfig {
@@ -111,6 +114,7 @@ impl ControlConfig {
             inference: None,
             models: None,
             turns: TurnsConfig::default(),
+            budgets: BudgetsConfig::default(),
         }
     }
 }
@@ -147,6 +151,7 @@ pub struct Control {
     turns: Turns,
     inference: Option<Inference>,
     identities: Identities,
+    budgets: Option<Budgets>,
     integrity: Arc<Integrity>,
     upkeep: Upkeep,
     tasks: TaskTracker,
@@ -229,8 +234,14 @@ impl Control {
             (None, Some(inference)) => Arc::new(inference.clone()),
             (None, None) => Arc::new(NoModels),
         };
+        let mut budgets = None;
         if let Some(inference) = &config.inference {
             tasks.spawn(inference.broker().probing(stop.clone()));
+            let ledger = inference.broker().budgets().clone();
+            let now = clock::now_unix_ms();
+            let opened = Budgets::open(ledger, &config.budgets, journal.clone(), now)?;
+            tasks.spawn(opened.clone().keep(stop.clone()));
+            budgets = Some(opened);
         }
         let turns = Turns::new(TurnsHost {
             journal: journal.clone(),
@@ -242,6 +253,7 @@ impl Control {
             agents: registered,
             policies: agents.collect(),
             config: config.turns,
+            budgets: budgets.clone(),
             running,
             tasks: tasks.clone(),
             drain: stop.clone(),
@@ -261,6 +273,7 @@ impl Control {
             turns,
             inference: config.inference,
             identities,
+            budgets,
             integrity,
             upkeep,
             tasks,
@@ -437,6 +450,11 @@ impl Control {
         self.inference.as_ref()
     }
 
+    /// What may be spent on models, and what was. `None` where the host has none.
+    pub fn budgets(&self) -> Option<&Budgets> {
+        self.budgets.as_ref()
+    }
+
     /// The watched directories. Its methods block.
     pub fn integrity(&self) -> &Arc<Integrity> {
         &self.integrity
@@ -511,6 +529,11 @@ impl Control {
             Ok(()) => Drained::Completely,
             Err(_) => Drained::Partly { running: self.admission.running() },
         };
+        if let Some(budgets) = &self.budgets
+            && let Err(error) = budgets.record().await
+        {
+            tracing::warn!(%error, "what was last spent on models was not recorded");
+        }
         let integrity = Arc::clone(&self.integrity);
         if let Err(error) = tokio::task::spawn_blocking(move || integrity.stop()).await {
             tracing::error!(%error, "the watches did not end in order");

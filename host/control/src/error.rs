@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use foreshore_domain::component::ComponentRef;
 use foreshore_runtime::{EngineError, LoadFailure, LoaderError};
-use foreshore_store::{AppendError, OpenError};
+use foreshore_store::{AppendError, OpenError, ReadError};
 use semver::Version;
 
 use crate::conversations::ConversationFault;
@@ -57,6 +57,9 @@ pub enum StartError {
     /// The credentials could not be read.
     #[error("the credentials cannot be read: {0}")]
     Identities(#[from] IdentityFault),
+    /// What was spent today could not be read: nobody is given a fresh budget for that.
+    #[error("what was spent today cannot be read: {0}")]
+    Budgets(#[from] ReadError),
     /// A number of calls or a time of zero.
     #[error("{setting} = 0 is refused: it is at least 1")]
     Zero {

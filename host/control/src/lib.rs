@@ -7,6 +7,7 @@
 
 mod admission;
 mod arguments;
+pub mod budgets;
 mod catalog;
 mod checkpoints;
 mod clock;
@@ -33,6 +34,7 @@ mod upkeep;
 mod watch;
 
 pub use admission::{ConcurrencyConfig, Permit};
+pub use budgets::{Budgets, BudgetsConfig, DailyLimit};
 pub use checkpoints::{WebhookUrl, WebhookUrlError};
 pub use clock::now_unix_ms;
 pub use components::Selection;

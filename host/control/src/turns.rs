@@ -82,6 +82,7 @@ use self::running::Running;
 use self::slots::Slots;
 use self::tools::Tools;
 use self::waits::Waits;
+use crate::budgets::Budgets;
 use crate::conversations::{ConversationFault, Conversations};
 use crate::memory::Memory;
 use crate::record::Recorder;
@@ -121,6 +122,8 @@ pub(crate) struct TurnsHost {
     pub(crate) agents: Arc<dyn Agents>,
     pub(crate) policies: BTreeMap<String, Arc<AgentPolicy>>,
     pub(crate) config: TurnsConfig,
+    /// `None` where no model can be asked that costs anything.
+    pub(crate) budgets: Option<Budgets>,
     pub(crate) running: Arc<Running>,
     pub(crate) tasks: TaskTracker,
     pub(crate) drain: CancellationToken,
@@ -215,6 +218,10 @@ impl Turns {
 
     pub(crate) fn models(&self) -> &Arc<dyn Models> {
         &self.0.host.models
+    }
+
+    fn budgets(&self) -> Option<&Budgets> {
+        self.0.host.budgets.as_ref()
     }
 
     pub(crate) fn tools(&self) -> &Arc<dyn Tools> {

@@ -7,6 +7,7 @@
 
 mod activity;
 mod agent;
+mod budget;
 mod call;
 mod chat;
 mod completions;
@@ -57,6 +58,8 @@ enum Command {
     /// See which agents can be asked
     #[command(subcommand)]
     Agent(agent::Agent),
+    /// See what may be spent on models today, and what was
+    Budget(budget::Budget),
     /// List, read, search, fork and put away conversations
     #[command(subcommand)]
     Conversation(conversation::Conversation),
@@ -153,6 +156,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Serve(command) => command.run(),
         Command::Chat(command) => command.run(),
         Command::Agent(command) => command.run(),
+        Command::Budget(command) => command.run(),
         Command::Conversation(command) => command.run(),
         Command::Replay(command) => command.run(),
         Command::Call(command) => command.run(),

@@ -6,6 +6,7 @@
 
 pub(crate) mod agents;
 pub(crate) mod auth;
+pub(crate) mod budgets;
 pub(crate) mod files;
 pub(crate) mod inference;
 pub(crate) mod policies;

@@ -14,8 +14,8 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use foreshore_broker::Broker;
 use foreshore_control::{
-    Compiler, ConcurrencyConfig, Control, ControlConfig, EgressConfig, EngineConfig, Inference,
-    JournalPlace, LoaderConfig, Origin, Selection, Source, TurnsConfig,
+    BudgetsConfig, Compiler, ConcurrencyConfig, Control, ControlConfig, EgressConfig, EngineConfig,
+    Inference, JournalPlace, LoaderConfig, Origin, Selection, Source, TurnsConfig,
 };
 use foreshore_domain::component::{ComponentRef, Inspection};
 use foreshore_domain::policy::Policies;
@@ -189,6 +189,7 @@ pub(crate) async fn start(config: &Config, plan: Plan) -> Result<Arc<Control>, F
         agents: if runs_agents { config.agents()? } else { BTreeMap::new() },
         inference: if runs_agents { Some(inference(config)?) } else { None },
         turns: turns(&sections.concurrency),
+        budgets: if runs_agents { config.budgets()? } else { BudgetsConfig::default() },
         egress: plan.egress,
         watch,
         ..ControlConfig::new(loader(config)?)
@@ -358,6 +359,7 @@ pub(crate) fn check(config: &Config) -> Result<(), ConfigError> {
     config.agents()?;
     config.roles()?;
     config.issuers()?;
+    config.budgets()?;
     config.inference()?;
     check_listen(config)?;
     gateway(config).checked().map_err(|error| config.refused(&["server"], &error))?;

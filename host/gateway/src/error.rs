@@ -189,6 +189,16 @@ impl From<TurnFault> for Refusal {
                 Problem::new(status, code, "Too many turns wait", text)
                     .with_retry_after(retry_after)
             }
+            TurnFault::BudgetExhausted(budget) => {
+                let status = StatusCode::TOO_MANY_REQUESTS;
+                let mut problem = Problem::new(status, code, "The budget is used up", text);
+                if let Some(ms) = budget.retry_after_ms {
+                    problem = problem.with_retry_after(Duration::from_millis(ms));
+                }
+                problem.setting = Some(budget.setting);
+                problem.allowed = Some(budget.limit);
+                problem
+            }
             TurnFault::ShuttingDown => CallError::ShuttingDown.into(),
             TurnFault::ReadOnly { .. } => Problem::store_read_only(text),
             unknown => Problem::host(&unknown.to_string()),

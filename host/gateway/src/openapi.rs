@@ -97,6 +97,7 @@ pub(crate) fn text() -> Bytes {
         api::ollama::running,
         api::ollama::version,
         api::ollama::change,
+        api::budgets::list,
         api::limits::show,
         api::health::openapi,
         api::health::health,

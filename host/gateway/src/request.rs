@@ -204,6 +204,7 @@ async fn answer(peer: &Arc<Peer>, request: Request<Incoming>, id: &HeaderValue) 
         Route::OllamaPs => api::ollama::running(peer, &head).await,
         Route::OllamaVersion => api::ollama::version(),
         Route::OllamaChange => api::ollama::change(),
+        Route::Budgets => api::budgets::list(&peer.edge, &head),
         Route::Limits => api::limits::show(&peer.edge, &head),
         Route::OpenApi => api::health::openapi(&head),
         Route::Health => api::health::health(),

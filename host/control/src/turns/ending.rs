@@ -1,6 +1,6 @@
 //! The end of a turn: one event, with what was not on disk yet; and that end, read again.
 
-use foreshore_domain::agent::Reply;
+use foreshore_domain::agent::{Finish, Reply};
 use foreshore_domain::conversation::{
     Fact, MessageText, Payload, Served, TurnEnd, TurnEnded, TurnFailure, TurnUsage,
 };
@@ -45,6 +45,12 @@ impl Ending {
                 let message = format!("{in_doubt} side effects are in doubt since a crash");
                 ("unknown_outcome".to_owned(), message)
             })
+        });
+        let error = error.or_else(|| {
+            // So does one that made do with less, for want of a budget that is not its own.
+            let is_short = reply.as_ref().is_some_and(|reply| reply.finish == Finish::Budget);
+            let used_up = live.used_up().filter(|_| is_short)?;
+            Some(("budget_exhausted".to_owned(), used_up.to_string()))
         });
         let ended = TurnEnded {
             turn: turn.turn,
@@ -120,7 +126,13 @@ impl Turns {
         let told = entry.events.clone();
         let Entry { events, blobs } = entry;
         let commit = Commit { events, conditions: Vec::new(), blobs };
-        let committed = self.journal().commit(commit).await?;
+        let committed = self.journal().commit(commit);
+        // What it spent is on record with its end, in one write to the disk.
+        let (committed, recorded) = tokio::join!(committed, self.record_spent());
+        if let Err(error) = recorded {
+            tracing::warn!(%turn, %error, "what a turn spent is not on record yet");
+        }
+        let committed = committed?;
         self.tell(turn, &conversation, told.into_iter().zip(committed.first_seq..));
         self.open().remove(&turn);
         self.0.waits.forget(turn);
@@ -129,6 +141,15 @@ impl Turns {
         self.has_changed();
         self.run_next(&conversation);
         Ok(())
+    }
+}
+
+impl Turns {
+    async fn record_spent(&self) -> Result<(), AppendError> {
+        match self.budgets() {
+            Some(budgets) => budgets.record().await,
+            None => Ok(()),
+        }
     }
 }
 

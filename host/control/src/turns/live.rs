@@ -21,7 +21,7 @@ use foreshore_domain::conversation::{
 use foreshore_domain::effect::{AgentError, BudgetKind, Remaining, ReplyPart};
 use foreshore_domain::event::NewEvent;
 use foreshore_domain::id::TurnId;
-use foreshore_domain::inference::ServedBy;
+use foreshore_domain::inference::{BudgetExhausted, ServedBy};
 use foreshore_store::{AppendError, Commit, Condition};
 
 use super::account::Account;
@@ -75,6 +75,7 @@ struct State {
     /// Somebody will put on disk what is pending.
     is_flushing: bool,
     ended: Option<Interruption>,
+    used_up: Option<BudgetExhausted>,
 }
 
 /// What a turn is made of when it begins to run.
@@ -100,6 +101,7 @@ impl Live {
             pending: Entry::default(),
             is_flushing: false,
             ended: None,
+            used_up: None,
         };
         Self {
             turns,
@@ -343,9 +345,25 @@ impl Live {
     /// What it used, who answered last, and how many of its side effects are in doubt.
     pub(crate) fn used(&self) -> (TurnUsage, Option<ServedBy>, u64) {
         let state = self.lock();
-        let Account { meter, served_by, in_doubt } = &state.account;
+        let Account { meter, served_by, in_doubt, .. } = &state.account;
         let usage = TurnUsage { wall_ms: self.wall_ms(), ..meter.used() };
         (usage, served_by.clone(), *in_doubt)
+    }
+
+    /// Notes what a model was last not asked for, if that is for want of a budget of the host's.
+    pub(crate) fn note_budget(&self, used_up: Option<BudgetExhausted>) {
+        self.lock().used_up = used_up;
+    }
+
+    /// The budget of a tenant, agent or conversation that had too little left when a model was
+    /// last asked. What a run before this one was told of that is not known.
+    pub(crate) fn used_up(&self) -> Option<BudgetExhausted> {
+        self.lock().used_up.clone()
+    }
+
+    /// A model that was asked for and that there is not, as the agent was told.
+    pub(crate) fn no_model(&self) -> Option<String> {
+        self.lock().account.no_model.clone()
     }
 
     /// Whether what it says now was said before: it is still on its record.

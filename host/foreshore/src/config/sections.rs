@@ -20,6 +20,7 @@ use serde::{Deserialize, Deserializer};
 
 use super::agents::AgentSection;
 use super::auth::AuthSection;
+use super::budgets::BudgetsSection;
 use super::files::FilesSection;
 use super::inference::InferenceSection;
 use super::roles::RoleSection;
@@ -51,6 +52,8 @@ pub(crate) struct Sections {
     pub(crate) auth: AuthSection,
     /// Roles, besides admin, operator, approver, caller and viewer.
     pub(crate) roles: BTreeMap<String, RoleSection>,
+    /// What may be spent on models.
+    pub(crate) budgets: BudgetsSection,
     pub(crate) log: LogSection,
 }
 

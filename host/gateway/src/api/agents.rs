@@ -88,6 +88,7 @@ pub(crate) fn list(peer: &Peer, head: &Parts) -> Answer {
         )),
         (status = 202, description = "Taken; it goes on", body = TakenTurnSchema<'static>),
         (status = 404, description = "No such agent or conversation", body = ProblemSchema<'static>, content_type = "application/problem+json"),
+        (status = 429, description = "A budget for models is used up; `Retry-After` says when there is more", body = ProblemSchema<'static>, content_type = "application/problem+json"),
         (status = 503, description = "Too many turns wait; come back after `Retry-After`", body = ProblemSchema<'static>, content_type = "application/problem+json"),
         (status = "default", description = "Why it was not served", body = ProblemSchema<'static>, content_type = "application/problem+json"),
     ),
@@ -104,13 +105,15 @@ pub(crate) async fn take_turn(
     let body = whole(peer, body).await?;
     let asked: NewTurnSchema = serde_json::from_slice(&body)
         .map_err(|error| Problem::invalid_body("", error.to_string()))?;
+    let budget = asked.budget.as_deref().map(wire::turn_budget).transpose();
+    let budget = budget.map_err(|(pointer, message)| Problem::invalid_body(&pointer, message))?;
     let new = NewTurn {
         agent: agent.to_owned(),
         conversation: asked.conversation.map(|id| turns::conversation(&id)).transpose()?,
         message: message(asked.message)?,
         history: Vec::new(),
         parameters: asked.parameters,
-        budget: asked.budget,
+        budget,
     };
     let taken = peer.edge.control.turns().start(new).await?;
     if wants_no_wait(&head.headers) {

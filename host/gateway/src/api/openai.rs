@@ -30,7 +30,7 @@ use crate::wire::text_of;
 
 /// How agents are called among models.
 pub(crate) const AGENT: &str = "agent:";
-/// Says of an answer that asking again is of no use: the turn has run.
+/// Says of an answer that asking again is of no use: the turn has run, or the budget is used up.
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
 /// Complete a chat, as OpenAI's API does.
@@ -380,7 +380,7 @@ pub(crate) fn refused(error: &OpenAiError) -> Response<Body> {
         let seconds = u32::try_from(wait_ms.div_ceil(1_000).max(1)).unwrap_or(u32::MAX);
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
-    if error.is_of_turn {
+    if error.is_final {
         response.headers_mut().insert(SHOULD_RETRY, HeaderValue::from_static("false"));
     }
     response

@@ -3,6 +3,7 @@
 //! The types borrow from the domain's and are written straight into the response's buffer; a
 //! JSON text that a guest wrote passes through as it is. `/openapi.json` is made from them.
 
+mod budgets;
 mod call;
 mod component;
 mod content;
@@ -23,6 +24,7 @@ use std::fmt::Display;
 use bytes::Bytes;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
+pub(crate) use budgets::{BudgetSchema, BudgetsSchema};
 pub(crate) use call::{CallResult, LogSchema, ProgressSchema};
 pub(crate) use component::{ComponentSchema, ComponentsSchema};
 pub(crate) use conversation::{
@@ -57,7 +59,7 @@ pub(crate) use store::{
 pub(crate) use tool::{ToolSchema, ToolsSchema};
 pub(crate) use turn::{
     ApprovalSchema, MessageSchema, NewTurnSchema, PartSchema, TakenTurnSchema, TurnSchema, text_of,
-    update,
+    turn_budget, update,
 };
 
 /// A JSON text of `value` in a buffer that has `room` bytes to begin with.

@@ -303,6 +303,7 @@ impl Host {
             agents: Arc::new(Scripts { world: world.clone(), door: Arc::clone(&door) }),
             policies: policies.map(|(name, policy)| (name, Arc::new(policy))).collect(),
             config,
+            budgets: None,
             running: Arc::clone(door.running()),
             tasks: tasks.clone(),
             drain: drain.clone(),

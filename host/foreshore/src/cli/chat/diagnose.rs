@@ -39,6 +39,10 @@ pub(super) async fn status(client: &Client) -> Result<String, Failure> {
         .sum();
     said += &format!("  turns: {} open\n", grouped(open));
     said += &format!("  questions to people: {}\n", rows(&asked, "approvals").count());
+    let budgets = client.get("/v1/budgets").await?;
+    for budget in rows(&budgets, "budgets").filter(|budget| budget["scope"] != "conversation") {
+        said += &format!("  spent by {}\n", crate::cli::budget::line(budget));
+    }
     Ok(said)
 }
 

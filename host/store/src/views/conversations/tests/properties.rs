@@ -192,7 +192,7 @@ impl History {
             Step::Spend(key, at) => {
                 let window = BudgetWindow::at(*at, 1).expect("a window");
                 let scopes = vec![BudgetScope { key: name(&format!("k{key}")), window }];
-                let spent = BudgetSpent { scopes, tokens: 1, cost_micros: 2 };
+                let spent = BudgetSpent { scopes, tokens: 1, cost_micros: 2, wall_ms: 3 };
                 self.fixture.record(spent, None).await.is_ok()
             }
         }
