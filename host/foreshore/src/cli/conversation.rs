@@ -17,6 +17,8 @@ pub(super) use self::show::said;
 
 /// Entries of one page.
 const PAGE: u64 = 200;
+/// Versions of each variable in a trace: those that are kept.
+const VERSIONS: u64 = 100;
 
 /// List, read, search, fork and put away conversations.
 #[derive(Debug, Subcommand)]
@@ -57,6 +59,9 @@ pub(super) struct List {
     /// Only those that are out of the way
     #[arg(long)]
     archived: bool,
+    /// Those too that agents began for their work
+    #[arg(long)]
+    all: bool,
     #[command(flatten)]
     common: Common,
 }
@@ -64,7 +69,8 @@ pub(super) struct List {
 #[derive(Debug, Args)]
 pub(super) struct Show {
     id: String,
-    /// Show each step too: models, tools, tokens, cost, time and fuel; and the variables
+    /// Show each step too: thoughts, models, tools, tokens, cost, time and fuel; and the
+    /// variables, with the versions that are kept
     #[arg(long)]
     trace: bool,
     #[command(flatten)]
@@ -180,6 +186,7 @@ impl List {
                 let query = query(&[
                     ("agent", self.agent.clone()),
                     ("archived", Some(self.archived.to_string())),
+                    ("delegated", Some(self.all.to_string())),
                     ("before", before),
                     ("limit", Some(PAGE.to_string())),
                 ]);
@@ -211,7 +218,9 @@ impl Show {
                         .map(|event| json!({ "event": event.name, "data": event.data }));
                     turn["events"] = events.collect();
                 }
-                let mut variables = client.get(&path(&["conversations", id, "variables"])).await?;
+                let variables = path(&["conversations", id, "variables"]);
+                let variables = variables + &format!("?versions={VERSIONS}");
+                let mut variables = client.get(&variables).await?;
                 answer["variables"] = variables["variables"].take();
             }
             answer["said"] = turns.into();

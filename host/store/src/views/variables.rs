@@ -53,6 +53,19 @@ pub struct Variable {
     pub value: ValueRef,
 }
 
+impl Variable {
+    /// This version of the variable `name` without its value.
+    pub fn summary(&self, name: &str) -> VariableSummary {
+        VariableSummary {
+            name: name.to_owned(),
+            version: self.version,
+            json_type: self.value.json_type(),
+            size_bytes: self.value.size_bytes(),
+            first_line: line_of(&self.value),
+        }
+    }
+}
+
 /// What a conversation's variables amount to, for quotas.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct VariableUsage {
@@ -350,15 +363,20 @@ fn blob_of(value: &ValueRef) -> Option<BlobDigest> {
     }
 }
 
-fn summarize(version: u64, value: &ValueRef) -> Vec<u8> {
-    let line = match value {
+/// The first line of a value.
+fn line_of(value: &ValueRef) -> String {
+    match value {
         // The text of a string, not its escapes.
         ValueRef::Inline(json) => match serde_json::from_str::<String>(json.as_str()) {
             Ok(text) => first_line(&text),
             Err(_) => first_line(json.as_str()),
         },
         ValueRef::Blob(blob) => first_line(&blob.text),
-    };
+    }
+}
+
+fn summarize(version: u64, value: &ValueRef) -> Vec<u8> {
+    let line = line_of(value);
     let mut row = version.to_le_bytes().to_vec();
     row.push(codec::json_type(value.json_type()));
     row.extend_from_slice(&value.size_bytes().to_le_bytes());

@@ -310,7 +310,7 @@ async fn conversations_are_listed_by_what_happened_last_and_paged() {
     let (title, archived) = (Title::cut("Renamed"), Some(true));
     fixture.ok(ConversationChanged { conversation: id("b"), title, archived }).await;
     assert_eq!(fixture.listed(ConversationFilter::default()), ["b", "a", "c"]);
-    let of = |agent, archived| ConversationFilter { agent, archived };
+    let of = |agent, archived| ConversationFilter { agent, archived, delegated: None };
     assert_eq!(fixture.listed(of(Some("assistant"), None)), ["b", "c"]);
     assert_eq!(fixture.listed(of(Some("assistant"), Some(false))), ["c"]);
     assert_eq!(fixture.listed(of(None, Some(true))), ["b"]);
@@ -324,6 +324,20 @@ async fn conversations_are_listed_by_what_happened_last_and_paged() {
         before = Some(next);
     }
     assert_eq!(paged, ["b", "a", "c"]);
+}
+
+#[tokio::test]
+async fn conversations_that_a_turn_began_are_told_from_others() {
+    let mut fixture = Fixture::new();
+    fixture.create("a", "planner").await;
+    let delegated_by = Some(TurnId::new(7));
+    fixture.ok(ConversationCreated { delegated_by, ..created("b", "assistant") }).await;
+    let of = |delegated| ConversationFilter { delegated, ..ConversationFilter::default() };
+    assert_eq!(fixture.listed(of(None)), ["b", "a"]);
+    assert_eq!(fixture.listed(of(Some(false))), ["a"]);
+    assert_eq!(fixture.listed(of(Some(true))), ["b"]);
+    let entry = fixture.reader().get(&id("b")).expect("readable").expect("there");
+    assert_eq!(entry.delegated_by, delegated_by);
 }
 
 #[tokio::test]
