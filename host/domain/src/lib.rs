@@ -22,6 +22,7 @@ pub mod inference;
 pub mod integrity;
 pub mod limits;
 pub mod memory;
+pub mod moment;
 pub mod outcome;
 pub mod policy;
 pub mod ports;

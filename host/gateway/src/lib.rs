@@ -14,7 +14,6 @@ mod config;
 mod connection;
 mod error;
 mod guard;
-mod moment;
 mod negotiation;
 mod ollama;
 mod openai;

@@ -376,5 +376,5 @@ fn took(started: Instant) -> Timings {
 
 /// RFC 3339, in UTC.
 fn now() -> String {
-    crate::moment::rfc3339(foreshore_control::now_unix_ms())
+    foreshore_domain::moment::rfc3339(foreshore_control::now_unix_ms())
 }
