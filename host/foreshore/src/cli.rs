@@ -7,6 +7,7 @@
 
 mod activity;
 mod agent;
+mod answer;
 mod call;
 mod chat;
 mod completions;

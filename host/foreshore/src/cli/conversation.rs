@@ -9,8 +9,9 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::ConfigArguments;
+use super::answer::AnswerArguments;
 use super::exit::{Exit, Failure};
-use super::output::{Paint, print, print_json};
+use super::output::{Paint, print};
 use crate::client::{self, Client, path, query};
 
 pub(super) use self::show::said;
@@ -41,16 +42,6 @@ pub(super) enum Conversation {
     Delete(Delete),
 }
 
-/// What every one of them takes.
-#[derive(Debug, Args)]
-struct Common {
-    /// Print the answer of the HTTP API
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    config: ConfigArguments,
-}
-
 #[derive(Debug, Args)]
 pub(super) struct List {
     /// Only those with this agent
@@ -63,7 +54,7 @@ pub(super) struct List {
     #[arg(long)]
     all: bool,
     #[command(flatten)]
-    common: Common,
+    common: AnswerArguments,
 }
 
 #[derive(Debug, Args)]
@@ -74,7 +65,7 @@ pub(super) struct Show {
     #[arg(long)]
     trace: bool,
     #[command(flatten)]
-    common: Common,
+    common: AnswerArguments,
 }
 
 #[derive(Debug, Args)]
@@ -89,7 +80,7 @@ pub(super) struct Search {
     #[arg(long, value_name = "N", default_value_t = 20)]
     limit: usize,
     #[command(flatten)]
-    common: Common,
+    common: AnswerArguments,
 }
 
 #[derive(Debug, Args)]
@@ -102,7 +93,7 @@ pub(super) struct Fork {
     #[arg(long)]
     title: Option<String>,
     #[command(flatten)]
-    common: Common,
+    common: AnswerArguments,
 }
 
 #[derive(Debug, Args)]
@@ -110,7 +101,7 @@ pub(super) struct Rename {
     id: String,
     title: String,
     #[command(flatten)]
-    common: Common,
+    common: AnswerArguments,
 }
 
 #[derive(Debug, Args)]
@@ -120,7 +111,7 @@ pub(super) struct Archive {
     #[arg(long)]
     undo: bool,
     #[command(flatten)]
-    common: Common,
+    common: AnswerArguments,
 }
 
 #[derive(Debug, Args)]
@@ -134,23 +125,7 @@ pub(super) struct Export {
 pub(super) struct Delete {
     id: String,
     #[command(flatten)]
-    common: Common,
-}
-
-/// Asks, and shows the answer to a program or to a person.
-fn run(
-    common: &Common,
-    question: impl AsyncFnOnce(&Client) -> Result<Value, Failure>,
-    show: impl FnOnce(&Value, &Paint) -> String,
-) -> Result<Exit, Failure> {
-    let config = super::events::load(&common.config)?;
-    let answer = client::ask(&config, question)?;
-    if common.json {
-        print_json(&answer);
-    } else {
-        print(&show(&answer, &Paint::stdout()));
-    }
-    Ok(Exit::Success)
+    common: AnswerArguments,
 }
 
 impl Conversation {
@@ -172,7 +147,7 @@ impl Conversation {
                     client.send("DELETE", &path(&["conversations", &id]), None).await?;
                     Ok(json!({ "deleted": id }))
                 };
-                run(&common, delete, |_, _| format!("deleted {id}"))
+                common.ask(delete, |_, _| format!("deleted {id}"))
             }
         }
     }
@@ -200,7 +175,7 @@ impl List {
                 }
             }
         };
-        run(&self.common, all_pages, show::list)
+        self.common.ask(all_pages, show::list)
     }
 }
 
@@ -226,7 +201,7 @@ impl Show {
             answer["said"] = turns.into();
             Ok(answer)
         };
-        run(&self.common, everything, show::conversation)
+        self.common.ask(everything, show::conversation)
     }
 }
 
@@ -239,7 +214,7 @@ impl Search {
         let search = async |client: &Client| {
             client.send("POST", &path(&["conversations", "search"]), Some(&body)).await
         };
-        run(&self.common, search, show::found)
+        self.common.ask(search, show::found)
     }
 }
 
@@ -251,14 +226,14 @@ impl Fork {
         }
         let path = path(&["conversations", &self.id, "fork"]);
         let fork = async |client: &Client| client.send("POST", &path, Some(&body)).await;
-        run(&self.common, fork, |made, _| super::activity::text(&made["id"]))
+        self.common.ask(fork, |made, _| super::activity::text(&made["id"]))
     }
 }
 
-fn change(common: &Common, id: &str, body: &Value) -> Result<Exit, Failure> {
+fn change(common: &AnswerArguments, id: &str, body: &Value) -> Result<Exit, Failure> {
     let path = path(&["conversations", id]);
     let change = async |client: &Client| client.send("PATCH", &path, Some(body)).await;
-    run(common, change, |entry, paint| show::list(&json!({ "conversations": [entry] }), paint))
+    common.ask(change, |entry, paint| show::list(&json!({ "conversations": [entry] }), paint))
 }
 
 impl Export {
