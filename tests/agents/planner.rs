@@ -108,7 +108,7 @@ fn words<'a>(all: &[&'a Value], name: &str) -> Vec<&'a str> {
     all.iter().filter_map(|one| one[name].as_str()).collect()
 }
 
-fn id<'a>(turn: &'a Value) -> &'a str {
+fn id(turn: &Value) -> &str {
     turn["turn_id"].as_str().expect("an id")
 }
 
