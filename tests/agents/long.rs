@@ -127,7 +127,6 @@ fn the_prompt_of_turn_200_is_that_of_turn_20_and_a_fact_of_turn_1_is_known() {
 
     let of = |number: usize| sizes[number - 1];
     let most = |numbers: std::ops::RangeInclusive<usize>| numbers.map(of).max().expect("some");
-    println!("{sizes:?}");
     println!("turn 20: {} bytes; turn 200: {} bytes; said: {said}", of(20), of(200));
     assert!(of(200) <= of(20) * 11 / 10, "{} and {}", of(20), of(200));
     // Some turns read a chart, and some follow a summary: so all of two weeks are compared too.
