@@ -83,6 +83,11 @@ fn a_turn_is_told_in_events_that_resume_where_a_client_lost_them() {
         .filter_map(|event| event.data["text"].as_str())
         .collect();
     assert_eq!(said, "Both are written.");
+    // What is said is told after the phase that it was said in.
+    let before = all.iter().take_while(|event| event.name != "message.delta");
+    let phases = before.filter(|event| event.name == "turn.phase");
+    let phases: Vec<&Value> = phases.map(|event| &event.data["name"]).collect();
+    assert_eq!(phases, ["thinking", "calling tools", "thinking"]);
     let last = all.last().expect("events");
     assert_eq!(text(&last.data), said);
 

@@ -29,7 +29,7 @@ pub(crate) struct Inner {
     pub(crate) budgets: Budgets,
     pub(crate) answers: Mutex<Answers>,
     pub(crate) flying: Flying,
-    lane_config: LaneConfig,
+    pub(crate) lane_config: LaneConfig,
     lanes: Mutex<HashMap<LaneKey, Arc<Lane>>>,
 }
 

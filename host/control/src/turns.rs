@@ -35,6 +35,7 @@ mod resume;
 mod run;
 pub(crate) mod running;
 mod shape;
+mod shown;
 mod slots;
 mod start;
 pub(crate) mod step;
@@ -52,7 +53,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use foreshore_domain::agent::AgentPolicy;
 use foreshore_domain::call::Interruption;
 use foreshore_domain::conversation::{Conversation, Decision, TurnUsage};
-use foreshore_domain::event::{NewEvent, Stream, Tenant};
+use foreshore_domain::event::{EventKind, NewEvent, Stream, Tenant};
 use foreshore_domain::id::{QuestionId, TurnId};
 use foreshore_store::Journal;
 use foreshore_store::conversations::TurnState;
@@ -79,6 +80,7 @@ use self::agents::Agents;
 use self::hub::Hub;
 use self::lanes::Lanes;
 use self::running::Running;
+use self::shown::Shown;
 use self::slots::Slots;
 use self::tools::Tools;
 use self::waits::Waits;
@@ -281,6 +283,11 @@ impl Turns {
         self.0.hub.publish(conversation, update);
     }
 
+    /// Tells those who watch what is not kept.
+    pub(crate) fn show(&self, turn: TurnId, conversation: &Conversation, event: TurnEvent) {
+        self.publish(conversation, TurnUpdate { id: None, turn, event });
+    }
+
     /// Tells those who watch what was recorded, under its numbers.
     pub(crate) fn tell(
         &self,
@@ -291,6 +298,23 @@ impl Turns {
         for (event, seq) in events {
             for event in told::told(self.journal(), event.kind.as_str(), &event.payload) {
                 self.publish(conversation, TurnUpdate { id: Some(seq), turn, event });
+            }
+        }
+    }
+
+    /// The same, and behind each phase what was said in it.
+    pub(crate) fn tell_in_order(
+        &self,
+        turn: TurnId,
+        conversation: &Conversation,
+        events: impl Iterator<Item = (NewEvent, u64)>,
+        shown: &Shown,
+    ) {
+        for (event, seq) in events {
+            let is_phase = event.kind == EventKind::TurnPhase;
+            self.tell(turn, conversation, std::iter::once((event, seq)));
+            if is_phase {
+                shown.phase_told(|delta| self.show(turn, conversation, delta));
             }
         }
     }

@@ -7,6 +7,7 @@
 
 mod activity;
 mod agent;
+mod answer;
 mod budget;
 mod call;
 mod chat;

@@ -186,6 +186,17 @@ impl Client {
         read(answer).await
     }
 
+    /// Sends a component and reads the answer.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub(crate) async fn send_component(&self, path: &str, wasm: Bytes) -> Result<Value, Failure> {
+        let body = Some(("application/wasm", wasm));
+        let answer = exchange_body(self.whom(), "POST", path, body, "application/json").await;
+        let answer = answer.with_context(|| format!("the server at {}", self.address))?;
+        read(answer).await
+    }
+
     /// Whether the host takes calls, and why or why not: an answer in either case.
     ///
     /// # Errors
@@ -246,10 +257,21 @@ impl Client {
 }
 
 async fn exchange(
-    (address, token): (SocketAddr, Option<&str>),
+    whom: (SocketAddr, Option<&str>),
     method: &str,
     path: &str,
     body: Option<String>,
+    accept: &str,
+) -> anyhow::Result<http::Response<Incoming>> {
+    let body = body.map(|json| ("application/json", Bytes::from(json)));
+    exchange_body(whom, method, path, body, accept).await
+}
+
+async fn exchange_body(
+    (address, token): (SocketAddr, Option<&str>),
+    method: &str,
+    path: &str,
+    body: Option<(&str, Bytes)>,
     accept: &str,
 ) -> anyhow::Result<http::Response<Incoming>> {
     let stream = TcpStream::connect(address).await.context("cannot be reached")?;
@@ -261,13 +283,14 @@ async fn exchange(
         .uri(path)
         .header(http::header::HOST, address.to_string())
         .header(http::header::ACCEPT, accept);
-    if body.is_some() {
-        request = request.header(http::header::CONTENT_TYPE, "application/json");
+    if let Some((content_type, _)) = body {
+        request = request.header(http::header::CONTENT_TYPE, content_type);
     }
     if let Some(token) = token {
         request = request.header(http::header::AUTHORIZATION, format!("Bearer {token}"));
     }
-    let request = request.body(Full::new(Bytes::from(body.unwrap_or_default())))?;
+    let body = body.map(|(_, bytes)| bytes).unwrap_or_default();
+    let request = request.body(Full::new(body))?;
     Ok(sender.send_request(request).await?)
 }
 

@@ -54,7 +54,7 @@ impl Problem {
 
     /// A component that is not loaded, by the blame: what the operator could grant is denied,
     /// what the host cannot do is its fault, and all else is wrong with the component.
-    fn load(error: LoadError) -> Refusal {
+    pub(crate) fn load(error: LoadError) -> Refusal {
         let (code, text) = (error.code(), error.to_string());
         match error {
             LoadError::Denied(denial) => Self::denied(denial),

@@ -166,7 +166,7 @@ impl<'t> Views<'t> {
                 }
                 Ok(receipt)
             }
-            KIND_SET => variables::apply(self.txn, event),
+            KIND_SET => variables::apply(self.txn, event, &mut self.references),
             files::kind::BASELINED
             | files::kind::CHANGED
             | files::kind::APPROVED

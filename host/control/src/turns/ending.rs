@@ -1,5 +1,7 @@
 //! The end of a turn: one event, with what was not on disk yet; and that end, read again.
 
+use std::sync::Arc;
+
 use foreshore_domain::agent::{Finish, Reply};
 use foreshore_domain::conversation::{
     Fact, MessageText, Payload, Served, TurnEnd, TurnEnded, TurnFailure, TurnUsage,
@@ -14,6 +16,7 @@ use super::live::Live;
 use super::payload::{self, Entry, KeptError};
 use super::record::Record;
 use super::request::name;
+use super::shown::Shown;
 use super::start::excerpt;
 use super::step::Outcome;
 use super::update::Ended;
@@ -24,6 +27,8 @@ use crate::clock;
 pub(crate) struct Ending {
     ended: TurnEnded,
     entry: Entry,
+    /// What was said in phases that are recorded with it.
+    shown: Arc<Shown>,
 }
 
 impl Ending {
@@ -64,7 +69,7 @@ impl Ending {
             served_by: served_by.as_ref().map(Served::from),
             blobs: Vec::new(),
         };
-        Self { ended, entry }
+        Self { ended, entry, shown: Arc::clone(&live.shown) }
     }
 
     /// A turn is cancelled that does not run.
@@ -104,7 +109,7 @@ impl Ending {
             served_by: None,
             blobs: Vec::new(),
         };
-        Self { ended, entry: Entry::default() }
+        Self { ended, entry: Entry::default(), shown: Arc::default() }
     }
 
     /// Records more in the same commit, before the end.
@@ -120,7 +125,7 @@ impl Turns {
     /// # Errors
     /// [`AppendError`]: it is still open.
     pub(super) async fn record_end(&self, ending: Ending) -> Result<(), AppendError> {
-        let Ending { ended, mut entry } = ending;
+        let Ending { ended, mut entry, shown } = ending;
         let (turn, conversation) = (ended.turn, ended.conversation.clone());
         entry.push(ended.event(clock::now_unix_ms(), TENANT));
         let told = entry.events.clone();
@@ -132,8 +137,8 @@ impl Turns {
         if let Err(error) = recorded {
             tracing::warn!(%turn, %error, "what a turn spent is not on record yet");
         }
-        let committed = committed?;
-        self.tell(turn, &conversation, told.into_iter().zip(committed.first_seq..));
+        let told = told.into_iter().zip(committed?.first_seq..);
+        self.tell_in_order(turn, &conversation, told, &shown);
         self.open().remove(&turn);
         self.0.waits.forget(turn);
         self.lanes().remove(&conversation, turn);

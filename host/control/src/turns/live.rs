@@ -19,7 +19,7 @@ use foreshore_domain::conversation::{
     Conversation, EffectDigest, Fact, MessageText, TurnEffect, TurnPhase, TurnUsage,
 };
 use foreshore_domain::effect::{AgentError, BudgetKind, Remaining, ReplyPart};
-use foreshore_domain::event::NewEvent;
+use foreshore_domain::event::{EventKind, NewEvent};
 use foreshore_domain::id::TurnId;
 use foreshore_domain::inference::{BudgetExhausted, ServedBy};
 use foreshore_store::{AppendError, Commit, Condition};
@@ -29,9 +29,10 @@ use super::budget::Meter;
 use super::payload::{self, Entry, KeptError};
 use super::record::{Open, Record, Recorded};
 use super::request::{self, Request};
+use super::shown::Shown;
 use super::step::{Done, Outcome, Place, Step, Weight};
 use super::stop::Stop;
-use super::update::{TurnEvent, TurnUpdate};
+use super::update::TurnEvent;
 use super::{TENANT, Turns};
 use crate::clock;
 
@@ -60,6 +61,8 @@ pub(crate) struct Live {
     since: Instant,
     wall_before_ms: u64,
     state: Mutex<State>,
+    /// What is to be shown and waits for a phase that goes on record before it.
+    pub(crate) shown: Arc<Shown>,
     /// Held over each commit, so that events reach the journal in the order they were made.
     commits: tokio::sync::Mutex<()>,
 }
@@ -117,6 +120,7 @@ impl Live {
             since: Instant::now(),
             wall_before_ms: record.wall_ms,
             state: Mutex::new(state),
+            shown: Arc::default(),
             commits: tokio::sync::Mutex::new(()),
         }
     }
@@ -252,10 +256,9 @@ impl Live {
         });
     }
 
-    /// Tells those who watch what is not kept.
+    /// Tells those who watch what is not kept, behind the phases that were said before it.
     pub(crate) fn show(&self, event: TurnEvent) {
-        let update = TurnUpdate { id: None, turn: self.id, event };
-        self.turns.publish(&self.conversation, update);
+        self.shown.pass(event, |event| self.turns.show(self.id, &self.conversation, event));
     }
 
     /// More of the reply: pieces are shown and not kept, phases are kept.
@@ -266,6 +269,7 @@ impl Live {
             ReplyPart::Phase { name, message } => {
                 let message = message.map(|message| MessageText::cut(&message));
                 let phase = TurnPhase { turn: self.id, phase: request::name(&name), message };
+                self.shown.phase_said();
                 self.soon(phase.event(clock::now_unix_ms(), TENANT));
             }
         }
@@ -289,11 +293,25 @@ impl Live {
             return Ok(true);
         }
         let told = self.turns.is_watched(&self.conversation).then(|| all.events.clone());
+        let phases = all.events.iter().filter(|event| event.kind == EventKind::TurnPhase).count();
+        let untold = || {
+            for _ in 0..phases {
+                self.shown.phase_told(|delta| {
+                    self.turns.show(self.id, &self.conversation, delta);
+                });
+            }
+        };
         let Entry { events, blobs } = all;
         match self.turns.journal().commit(Commit { events, conditions, blobs }).await {
             Ok(committed) => {
-                let told = told.unwrap_or_default().into_iter().zip(committed.first_seq..);
-                self.turns.tell(self.id, &self.conversation, told);
+                match told {
+                    None => untold(),
+                    Some(told) => {
+                        let told = told.into_iter().zip(committed.first_seq..);
+                        let (turn, conversation) = (self.id, &self.conversation);
+                        self.turns.tell_in_order(turn, conversation, told, &self.shown);
+                    }
+                }
                 Ok(true)
             }
             Err(AppendError::Conflict(_)) => {
@@ -302,7 +320,10 @@ impl Live {
                 state.pending.append(since);
                 Ok(false)
             }
-            Err(error) => Err(not_recorded(&error)),
+            Err(error) => {
+                untold();
+                Err(not_recorded(&error))
+            }
         }
     }
 

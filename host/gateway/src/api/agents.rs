@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use foreshore_control::turns::{Ended, Follow, NewTurn, TakenTurn, TurnEvent};
+use foreshore_control::turns::{AgentSummary, Ended, Follow, NewTurn, TakenTurn, TurnEvent};
 use foreshore_domain::outcome::{Content, ContentBody, Media};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -47,17 +47,21 @@ pub(crate) fn list(peer: &Peer, head: &Parts) -> Answer {
     negotiation::accepts_json(&head.headers)?;
     Query::read(&head.uri, &[])?;
     let turns = peer.edge.control.turns();
-    let agents = turns
-        .policies()
+    let summaries = turns.agents();
+    let agents = summaries
         .iter()
-        .map(|(name, policy)| AgentSchema {
-            name,
-            component: &policy.component,
-            description: turns.description(name),
-            model: policy.model.as_deref(),
-            tools: policy.tools.iter().map(ToString::to_string).collect(),
-            agents: &policy.agents,
-            budget: policy.budget,
+        .map(|AgentSummary { name, policy, component }| {
+            let component = component.as_ref().ok();
+            AgentSchema {
+                name,
+                component: &policy.component,
+                description: component.map(|component| component.description.as_str()),
+                model: policy.model.as_deref(),
+                tools: policy.tools.iter().map(ToString::to_string).collect(),
+                agents: &policy.agents,
+                parameters: component.and_then(|it| it.parameters_schema.as_ref()),
+                budget: policy.budget,
+            }
         })
         .collect();
     Ok(json(wire::json(&AgentsSchema { agents }, 1 << 10)))

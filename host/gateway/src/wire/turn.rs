@@ -382,10 +382,14 @@ pub(crate) fn update(update: &TurnUpdate) -> (&'static str, serde_json::Value) {
         TurnEvent::ToolResult { number, index, tool, arguments, result } => {
             ("tool.result", tool_result(&turn, (*number, *index), tool, arguments, result))
         }
-        TurnEvent::Inferred { served_by, finish, usage } => (
-            "model.answered",
-            json!({"turn_id": turn, "served_by": served_by, "finish": finish, "usage": usage}),
-        ),
+        TurnEvent::Inferred { served_by, finish, usage, thinking } => {
+            let mut answered =
+                json!({"turn_id": turn, "served_by": served_by, "finish": finish, "usage": usage});
+            if let Some(thinking) = thinking {
+                answered["thinking"] = thinking.as_str().into();
+            }
+            ("model.answered", answered)
+        }
         TurnEvent::Delegated { to } => {
             ("turn.delegated", json!({"turn_id": turn, "to": to.to_string()}))
         }
