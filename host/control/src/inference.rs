@@ -18,6 +18,7 @@ use foreshore_domain::inference::{
 use foreshore_domain::ports::BoxFuture;
 
 use crate::clock;
+use crate::memory::{Embedder, Urgency};
 use crate::turns::{Asker, Models};
 
 /// Whoever asks models. Cheap to clone.
@@ -117,6 +118,11 @@ fn person(who: &str) -> Caller {
     caller
 }
 
+/// Nobody waits; the budget is that of the tenant all the same.
+fn memory() -> Caller {
+    Caller { priority: Priority::Background, ..person("memory") }
+}
+
 fn agent(asker: &Asker) -> Caller {
     let name = format!("agent:{}", asker.agent);
     let mut caller = Caller::new(asker.tenant.as_str(), name, Priority::Agent);
@@ -128,6 +134,20 @@ fn agent(asker: &Asker) -> Caller {
     ];
     caller.at_unix_ms = clock::now_unix_ms();
     caller
+}
+
+impl Embedder for Inference {
+    fn embed(
+        &self,
+        request: EmbedRequest,
+        urgency: Urgency,
+    ) -> BoxFuture<'_, Result<Embeddings, InferenceError>> {
+        let caller = match urgency {
+            Urgency::Waited => person("memory"),
+            Urgency::Background => memory(),
+        };
+        Box::pin(self.broker.embed(request, caller))
+    }
 }
 
 impl Models for Inference {

@@ -70,6 +70,17 @@ pub(crate) fn ask<T>(
     ask_by(config, Plan::journal(config), question)
 }
 
+/// As [`ask`], of a host that also searches memory by meaning.
+///
+/// # Errors
+/// As [`ask`].
+pub(crate) fn ask_memory<T>(
+    config: &Config,
+    question: impl AsyncFnOnce(&Client) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    ask_by(config, Plan::memory(config), question)
+}
+
 /// As [`ask`], of a host that also watches the directories of the configuration.
 ///
 /// # Errors

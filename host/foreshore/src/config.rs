@@ -7,6 +7,7 @@
 pub(crate) mod agents;
 pub(crate) mod files;
 pub(crate) mod inference;
+mod memory;
 pub(crate) mod policies;
 pub(crate) mod print;
 mod reader;

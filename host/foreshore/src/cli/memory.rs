@@ -33,7 +33,7 @@ pub(super) enum Memory {
     Delete(Delete),
     /// List the keys of a namespace
     List(List),
-    /// Find records by words
+    /// Find records by words and, with an embedding_model, by what they mean
     Search(Search),
     /// Show the versions of a record that are kept, newest first
     Versions(OfKey),
@@ -47,6 +47,8 @@ pub(super) enum Memory {
     Paths(Paths),
     /// List the namespaces and what they hold
     Namespaces(Namespaces),
+    /// Show how far the records are embedded, for search by meaning
+    Status(Namespaces),
 }
 
 /// What every one of them takes.
@@ -125,7 +127,7 @@ pub(super) struct List {
 #[derive(Debug, Args)]
 pub(super) struct Search {
     namespace: String,
-    /// Words, any of which a hit has
+    /// Words, any of which a hit has, or a question
     #[arg(required = true)]
     words: Vec<String>,
     /// A hit has this tag; may be given again
@@ -183,7 +185,7 @@ fn run(
     let mut config = common.config.load()?;
     crate::telemetry::start_quietly(&config.sections.log)?;
     wire_up::suggest_limits(&mut config)?;
-    let answer = client::ask(&config, question)?;
+    let answer = client::ask_memory(&config, question)?;
     if common.json {
         print_json(&answer);
     } else {
@@ -208,6 +210,14 @@ impl Memory {
             Self::Namespaces(command) => {
                 let path = path(&["memory"]);
                 run(&command.common, async |client| client.get(&path).await, show::namespaces)
+            }
+            Self::Status(command) => {
+                let path = path(&["memory"]);
+                let embedding = async |client: &Client| {
+                    let mut answer = client.get(&path).await?;
+                    Ok(answer["embedding"].take())
+                };
+                run(&command.common, embedding, show::status)
             }
         }
     }
