@@ -19,6 +19,7 @@ mod harness;
 mod integrity;
 mod kill;
 mod lifecycle;
+mod meaning;
 mod memory;
 mod sandbox;
 mod shipped;

@@ -22,6 +22,9 @@ const SAY_EVERY: Duration = Duration::from_secs(10);
 const COUNT_EVERY: Duration = Duration::from_millis(250);
 /// A text that is refused is tried again with half of it, as long as that is no shorter.
 const CUT_MIN_BYTES: usize = 256;
+/// So many looks at the journal's end, it looks at the records all the same: views that are
+/// rebuilt record nothing.
+const LOOKS: u32 = 20;
 /// What any model embeds: whether a refusal is of a text or of all texts.
 const PLAIN: &str = "memory";
 /// How often the vectors of one run may turn out to be of another length than before: more
@@ -284,13 +287,13 @@ impl Worker<'_> {
         self.show(BackfillState::Waiting { reason }).await;
     }
 
-    /// Waits until something was recorded after `tip`, and sweeps meanwhile.
+    /// Waits until something was recorded after `tip`, but not for ever, and sweeps meanwhile.
     async fn rest(&mut self, tip: u64) {
         self.show(BackfillState::UpToDate).await;
         if self.spell.take().is_some_and(|spell| spell.placed > 0) {
             tracing::info!("memory: {}", self.meaning.line());
         }
-        loop {
+        for _ in 0..LOOKS {
             let (when, seen) = self.swept;
             let is_due = seen != tip && when.elapsed() >= self.meaning.pace.sweep_every;
             if is_due {
