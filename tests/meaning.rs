@@ -31,7 +31,7 @@ impl ModelServer {
             [[models]]
             name = "embedder"
             capabilities = ["embedding"]
-            embedding_dimensions = 64
+            embedding_dimensions = 1024
             synonyms = [["boat", "vessel"], ["drizzle", "rain"]]
             loaded = true
             [[rules]]
@@ -171,7 +171,7 @@ fn memory_is_searched_by_meaning_while_its_model_answers_and_by_words_while_it_d
     put(&server, "sea", "the old vessel leaves the harbor");
     put(&server, "sky", "drizzle from the west");
     let embedded = until(&server, |embedding| embedding["done"] == 200);
-    assert_eq!((&embedded["records"], &embedded["dimension"]), (&json!(200), &json!(64)));
+    assert_eq!((&embedded["records"], &embedded["dimension"]), (&json!(200), &json!(1024)));
     until(&server, |embedding| embedding["state"] == "up-to-date");
 
     // No word of the query is in the record.

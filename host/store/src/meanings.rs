@@ -47,6 +47,10 @@ impl Journal {
     /// # Errors
     /// [`ReadError`].
     pub async fn forget_meanings(&self) -> Result<bool, ReadError> {
+        // Where there is nothing, nothing is written.
+        if self.meanings()?.model.is_none() {
+            return Ok(false);
+        }
         self.write_meanings(memory::forget).await
     }
 

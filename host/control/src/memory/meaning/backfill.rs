@@ -295,15 +295,15 @@ impl Worker<'_> {
         }
         for _ in 0..LOOKS {
             let (when, seen) = self.swept;
-            let is_due = seen != tip && when.elapsed() >= self.meaning.pace.sweep_every;
-            if is_due {
+            if seen != tip && when.elapsed() >= self.meaning.pace.sweep_every {
                 self.swept = (Instant::now(), tip);
                 while matches!(self.journal.sweep_meanings().await, Ok(true)) {}
             }
+            // However much is recorded, it is looked at no more often than this.
+            tokio::time::sleep(self.meaning.pace.look_every).await;
             if self.journal.tip().seq != tip {
                 return;
             }
-            tokio::time::sleep(self.meaning.pace.look_every).await;
         }
     }
 

@@ -23,7 +23,7 @@ mod status;
 mod write;
 
 use foreshore_domain::memory::{Embedding, ModelName};
-use redb::ReadableTable as _;
+use redb::{ReadableTable as _, TableHandle as _};
 
 pub use pending::{PendingMeanings, PendingText, TextDigest};
 pub use status::MeaningsStatus;
@@ -152,6 +152,10 @@ pub(super) fn open(transaction: &redb::ReadTransaction) -> Result<Option<ReadRow
 /// Forgets which documents have which texts: their numbers are given anew. To be done where the
 /// view of memory is cleared, in the same transaction.
 pub(super) fn unplace(transaction: &redb::WriteTransaction) -> Result<(), ViewError> {
+    let mut tables = transaction.list_tables().map_err(storage)?;
+    if !tables.any(|table| table.name() == MEANINGS.name()) {
+        return Ok(());
+    }
     let mut rows = transaction.open_table(MEANINGS).map_err(storage)?;
     for kind in [b'd', b's'] {
         let (from, to) = ([kind], [kind + 1]);
