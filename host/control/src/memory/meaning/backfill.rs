@@ -25,6 +25,8 @@ const CUT_MIN_BYTES: usize = 256;
 /// So many looks at the journal's end, it looks at the records all the same: views that are
 /// rebuilt record nothing.
 const LOOKS: u32 = 20;
+/// Texts of one request: fewer where so many take longer than a request may.
+const AT_ONCE_MAX: usize = 64;
 /// What any model embeds: whether a refusal is of a text or of all texts.
 const PLAIN: &str = "memory";
 /// How often the vectors of one run may turn out to be of another length than before: more
@@ -65,12 +67,17 @@ struct Answer {
     trouble: Option<Trouble>,
 }
 
+/// Texts of one request, by the names of the whole ones.
+type Batch = Vec<(TextDigest, String)>;
+
 /// One run of the worker.
 struct Worker<'a> {
     meaning: &'a Meaning,
     journal: &'a Journal,
     /// The namespace that was last served.
     after: Option<u32>,
+    /// How many texts the model is asked about at a time.
+    at_once: usize,
     restarts: u32,
     spell: Option<Spell>,
     swept: (Instant, u64),
@@ -90,7 +97,8 @@ struct Spell {
 pub(super) async fn run(meaning: &Meaning, journal: &Journal) {
     let (after, restarts, spell, complaint) = (None, 0, None, None);
     let swept = (Instant::now(), 0);
-    let mut worker = Worker { meaning, journal, after, restarts, spell, swept, complaint };
+    let at_once = AT_ONCE_MAX;
+    let mut worker = Worker { meaning, journal, after, at_once, restarts, spell, swept, complaint };
     tokio::select! {
         () = meaning.stop.cancelled() => {}
         never = worker.work() => match never {},
@@ -161,36 +169,37 @@ impl Worker<'_> {
         }
     }
 
-    /// Asks the model about texts, all at once; those it refuses by halves.
-    async fn ask(&self, texts: &[PendingText]) -> Answer {
+    /// Asks the model about texts, many at once; those it refuses by halves.
+    async fn ask(&mut self, texts: &[PendingText]) -> Answer {
         let mut answer = Answer { made: BTreeMap::new(), is_first_choice: true, trouble: None };
-        let all: Vec<(TextDigest, String)> =
-            texts.iter().map(|text| (text.digest, text.text.clone())).collect();
-        let mut waiting = if all.is_empty() { Vec::new() } else { vec![all] };
+        let batch = |texts: &[PendingText]| -> Batch {
+            texts.iter().map(|text| (text.digest, text.text.clone())).collect()
+        };
+        let mut waiting: Vec<Batch> = texts.rchunks(self.at_once).map(batch).collect();
         while let Some(mut batch) = waiting.pop() {
             let asked = self.embed(batch.iter().map(|(_, text)| text.clone()).collect()).await;
             let refusal = match asked {
                 Ok(embedded) => {
+                    self.at_once = (self.at_once + 1).min(AT_ONCE_MAX);
                     answer.is_first_choice &= embedded.served_by.step == Step::Primary;
                     match self.made(&batch, embedded) {
                         Ok(made) => answer.made.extend(made),
-                        Err(trouble) => answer.trouble = Some(trouble),
+                        Err(trouble) => {
+                            answer.trouble = Some(trouble);
+                            break;
+                        }
                     }
-                    None
+                    continue;
                 }
-                Err(
-                    refusal @ (InferenceError::Invalid { .. }
-                    | InferenceError::ContextTooLong { .. }),
-                ) => Some(refusal),
+                Err(error) if self.is_of_the_texts(&error).await => error,
                 Err(error) => {
+                    if matches!(error, InferenceError::TimedOut { .. }) {
+                        self.at_once = (batch.len() / 2).max(1);
+                    }
                     answer.trouble = Some(error.into());
-                    None
+                    break;
                 }
             };
-            if answer.trouble.is_some() {
-                break;
-            }
-            let Some(refusal) = refusal else { continue };
             if batch.len() > 1 {
                 let second = batch.split_off(batch.len() / 2);
                 waiting.extend([second, batch]);
@@ -210,6 +219,15 @@ impl Worker<'_> {
             }
         }
         answer
+    }
+
+    /// Whether other texts would fare better. There are servers that fail at some.
+    async fn is_of_the_texts(&self, error: &InferenceError) -> bool {
+        match error {
+            InferenceError::Invalid { .. } | InferenceError::ContextTooLong { .. } => true,
+            InferenceError::Failed { .. } => self.embed(vec![PLAIN.to_owned()]).await.is_ok(),
+            _ => false,
+        }
     }
 
     async fn embed(&self, texts: Vec<String>) -> Result<Embeddings, InferenceError> {

@@ -1,226 +1,16 @@
 //! The worker and the queries, over a journal in memory and a model that does as it is told.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+mod world;
 
-use foreshore_domain::event::Tenant;
-use foreshore_domain::inference::{ServedBy, Step, TokenUsage};
-use foreshore_domain::memory::{Importance, JsonText, Key, Namespace, Origin, Tags};
+use std::sync::atomic::Ordering;
+
+use foreshore_domain::inference::Step;
+use foreshore_domain::memory::{Key, Origin};
 use foreshore_store::JournalConfig;
 use foreshore_store::memory::{FoundBy, Method};
 
 use super::*;
-use crate::memory::{Findings, Put, Search};
-
-const TENANT: Tenant = Tenant::DEFAULT;
-/// How long what takes milliseconds may take.
-const PATIENCE: Duration = Duration::from_secs(30);
-const PACE: Pace = Pace {
-    look_every: Duration::from_millis(2),
-    sweep_every: Duration::from_millis(2),
-    retry_min: Duration::from_millis(2),
-    retry_max: Duration::from_millis(10),
-};
-
-/// What the model does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mood {
-    Answers,
-    Away,
-    Stalls,
-    /// As one that makes no vectors: it refuses whatever it is asked.
-    RefusesAll,
-}
-
-/// A model that knows that a dog is a hound.
-struct Fake {
-    mood: Mutex<Mood>,
-    columns: AtomicUsize,
-    step: Mutex<Step>,
-    asked: Mutex<Vec<(Urgency, Vec<String>)>>,
-}
-
-impl Fake {
-    fn new() -> Arc<Self> {
-        Arc::new(Self {
-            mood: Mutex::new(Mood::Answers),
-            columns: AtomicUsize::new(4),
-            step: Mutex::new(Step::Primary),
-            asked: Mutex::default(),
-        })
-    }
-
-    fn is(&self, mood: Mood) {
-        *self.mood.lock().expect("whole") = mood;
-    }
-
-    /// The texts that were asked for behind the records, in order.
-    fn asked(&self, urgency: Urgency) -> Vec<String> {
-        let asked = self.asked.lock().expect("whole");
-        let of = asked.iter().filter(|(of, _)| *of == urgency);
-        of.flat_map(|(_, texts)| texts.clone()).collect()
-    }
-
-    fn vector(&self, text: &str) -> Vec<f32> {
-        let mut vector = vec![0.0; self.columns.load(Ordering::SeqCst)];
-        for word in text.split(' ') {
-            let at = match word {
-                "dog" | "hound" => 0,
-                "boat" | "vessel" => 1,
-                _ => 2,
-            };
-            vector[at] += 1.0;
-        }
-        vector
-    }
-
-    async fn answer(
-        &self,
-        request: EmbedRequest,
-        urgency: Urgency,
-    ) -> Result<Embeddings, InferenceError> {
-        self.asked.lock().expect("whole").push((urgency, request.texts.clone()));
-        let mood = *self.mood.lock().expect("whole");
-        let invalid = |message: &str| InferenceError::Invalid { message: message.to_owned() };
-        match mood {
-            Mood::Answers => {}
-            Mood::Away => {
-                let (model, reason) = ("m".to_owned(), "its server is gone".to_owned());
-                return Err(InferenceError::Unavailable { model, reason, retry_after_ms: None });
-            }
-            Mood::Stalls => std::future::pending().await,
-            Mood::RefusesAll => return Err(invalid("this model does not support embeddings")),
-        }
-        if request.texts.iter().any(|text| text.contains("poison")) {
-            return Err(invalid("a text is refused"));
-        }
-        if request.texts.iter().any(|text| text.len() > 1_000) {
-            let (model, message) = ("m".to_owned(), "too long".to_owned());
-            return Err(InferenceError::ContextTooLong { model, message });
-        }
-        Ok(Embeddings {
-            vectors: request.texts.iter().map(|text| self.vector(text)).collect(),
-            served_by: ServedBy {
-                backend: "fake".to_owned(),
-                model: "m".to_owned(),
-                step: *self.step.lock().expect("whole"),
-            },
-            usage: TokenUsage::default(),
-        })
-    }
-}
-
-impl Embedder for Fake {
-    fn embed(
-        &self,
-        request: EmbedRequest,
-        urgency: Urgency,
-    ) -> BoxFuture<'_, Result<Embeddings, InferenceError>> {
-        Box::pin(self.answer(request, urgency))
-    }
-}
-
-struct World {
-    memory: Memory,
-    fake: Arc<Fake>,
-    tasks: TaskTracker,
-    stop: CancellationToken,
-}
-
-impl World {
-    fn new() -> Self {
-        let journal = Journal::in_memory(&JournalConfig::default()).expect("opens");
-        Self::over(journal, Fake::new(), "m", PATIENCE)
-    }
-
-    /// A host over what another one left.
-    fn over(journal: Journal, fake: Arc<Fake>, model: &str, query_limit: Duration) -> Self {
-        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        let model = ModelName::parse(model).expect("a name");
-        let config = MeaningConfig { model, query_limit };
-        let embedder: Arc<dyn Embedder> = fake.clone();
-        let meaning = Meaning::new(config, embedder, tasks.clone(), stop.clone());
-        let memory = Memory::with_meaning(journal, Meaning { pace: PACE, ..meaning });
-        Self { memory, fake, tasks, stop }
-    }
-
-    fn run(self) -> Self {
-        self.tasks.spawn(self.memory.clone().keep_meanings());
-        self
-    }
-
-    async fn end(self) -> (Journal, Arc<Fake>) {
-        self.stop.cancel();
-        self.tasks.close();
-        tokio::time::timeout(PATIENCE, self.tasks.wait()).await.expect("every task ends");
-        (self.memory.journal.clone(), self.fake)
-    }
-
-    async fn put(&self, key: &str, text: &str) -> u64 {
-        let value = serde_json::Value::from(text).to_string();
-        let put = Put {
-            namespace: notes(),
-            key: Key::parse(key).expect("a key"),
-            value: JsonText::parse(value).expect("JSON"),
-            tags: Tags::default(),
-            importance: Importance::default(),
-            ttl: None,
-            origin: Origin::Person,
-            embedding: None,
-            expected_version: None,
-        };
-        self.memory.put(&TENANT, put).await.expect("written")
-    }
-
-    async fn find(&self, text: &str) -> Findings {
-        let search = Search { text: text.to_owned(), limit: 10, ..Search::default() };
-        self.memory.search(&TENANT, &notes(), search).await.expect("searched")
-    }
-
-    async fn status(&self) -> MeaningStatus {
-        self.memory.meaning_status().await.expect("readable").expect("a model embeds memory")
-    }
-
-    /// Waits until the status is as wanted.
-    async fn until(&self, wanted: impl Fn(&MeaningStatus) -> bool) -> MeaningStatus {
-        let until = async {
-            loop {
-                let status = self.status().await;
-                if wanted(&status) {
-                    return status;
-                }
-                tokio::time::sleep(Duration::from_millis(2)).await;
-            }
-        };
-        match tokio::time::timeout(PATIENCE, until).await {
-            Ok(status) => status,
-            Err(_) => panic!("it stays {:?}", self.status().await),
-        }
-    }
-
-    async fn embedded(&self) -> MeaningStatus {
-        let done = |status: &MeaningStatus| status.kept.done == status.kept.records;
-        self.until(|status| done(status) && status.state == BackfillState::UpToDate).await
-    }
-}
-
-fn notes() -> Namespace {
-    Namespace::parse("notes").expect("a namespace")
-}
-
-fn keys(found: &Findings) -> Vec<&str> {
-    found.hits.iter().map(|hit| hit.key.as_str()).collect()
-}
-
-fn reason(status: &MeaningStatus) -> String {
-    match &status.state {
-        BackfillState::Waiting { reason } => reason.clone(),
-        state => panic!("it does not wait: {state:?}"),
-    }
-}
-
-fn is_waiting(status: &MeaningStatus) -> bool {
-    matches!(status.state, BackfillState::Waiting { .. })
-}
+use world::{Fake, Mood, PATIENCE, TENANT, World, is_waiting, keys, notes, reason};
 
 #[tokio::test]
 async fn what_was_there_and_what_comes_is_embedded_and_found_by_what_it_means() {
@@ -393,6 +183,33 @@ async fn a_text_that_is_refused_is_left_alone_and_one_that_is_too_long_is_cut() 
     world.put("e", "dog").await;
     world.until(|status| status.kept.done == 5).await;
     assert_eq!(world.fake.asked(Urgency::Background).len(), asked + 1, "nothing is asked again");
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_text_that_its_server_fails_at_does_not_hold_up_the_others() {
+    let world = World::new();
+    for n in 0..30 {
+        world.put(&format!("k{n}"), &format!("hound {n}")).await;
+    }
+    world.put("bad", "a crash").await;
+    world.put("good", "vessel").await;
+    let world = world.run();
+    let status = world.embedded().await;
+    assert_eq!((status.kept.done, status.kept.refused), (32, 1));
+    assert_eq!(keys(&world.find("boat").await), ["good"]);
+    world.end().await;
+}
+
+#[tokio::test]
+async fn a_model_that_takes_too_long_for_many_texts_is_asked_about_fewer() {
+    let world = World::new();
+    world.fake.is(Mood::Slow);
+    for n in 0..70 {
+        world.put(&format!("k{n}"), &format!("hound {n}")).await;
+    }
+    let world = world.run();
+    assert_eq!(world.embedded().await.kept.done, 70);
     world.end().await;
 }
 
