@@ -95,7 +95,11 @@ pub(crate) fn ask_agents<T>(
     ask_by(config, Plan::agents(config), question)
 }
 
-fn ask_by<T>(
+/// As [`ask`], of a host for some purpose.
+///
+/// # Errors
+/// As [`ask`].
+pub(crate) fn ask_by<T>(
     config: &Config,
     plan: Plan,
     question: impl AsyncFnOnce(&Client) -> Result<T, Failure>,

@@ -9,6 +9,7 @@ pub(crate) mod auth;
 pub(crate) mod budgets;
 pub(crate) mod files;
 pub(crate) mod inference;
+mod memory;
 pub(crate) mod policies;
 pub(crate) mod print;
 mod reader;
