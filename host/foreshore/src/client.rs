@@ -114,6 +114,11 @@ pub(crate) async fn running(config: &Config) -> Option<SocketAddr> {
 }
 
 impl Client {
+    /// Asks the server that listens there.
+    pub(crate) fn at(address: SocketAddr) -> Self {
+        Self { address, own: None }
+    }
+
     async fn find(config: &Config, plan: Plan) -> Result<Self, Failure> {
         if let Some(address) = running(config).await {
             return Ok(Self { address, own: None });

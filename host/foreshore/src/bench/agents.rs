@@ -41,10 +41,7 @@ impl AgentHost {
         let mut plan = Plan::command(&config, Selection::All);
         plan.purpose = wire_up::Purpose::Agents;
         plan.sources = components.iter().map(|name| source(name)).collect::<Result<_, _>>()?;
-        let control = wire_up::start(&config, plan).await.map_err(|failure| match failure {
-            Failure::Start(error) | Failure::Other(error) => error,
-            failure => anyhow::anyhow!("{failure:?}"),
-        })?;
+        let control = wire_up::start(&config, plan).await.map_err(Failure::cause)?;
         Ok(Self { control, _directory: directory })
     }
 
