@@ -1,11 +1,17 @@
 //! Agents as a client sees them: turns, conversations, questions to people, and the faces that
 //! OpenAI's and Ollama's clients speak to. The model is a scripted one, `tests/scripts`.
 
+mod backends;
+mod budgets;
+mod cold;
 mod conversations;
 mod crash;
+mod long;
 mod ollama;
 mod openai;
+mod panel;
 mod people;
+mod planner;
 mod turns;
 
 use std::path::PathBuf;
@@ -66,6 +72,12 @@ fn configuration(script: &str) -> String {
         [agents.stranded]
         component = "assistant"
         model = "stopped"
+        [agents.lost]
+        component = "assistant"
+        model = "nowhere"
+        [agents.misled]
+        component = "assistant"
+        model = "absent"
         [agents.broken]
         component = "assistant"
         model = "breaks"

@@ -16,6 +16,7 @@ mod egress;
 mod files;
 mod guest_memory;
 mod harness;
+mod identity;
 mod integrity;
 mod kill;
 mod lifecycle;

@@ -125,6 +125,20 @@ fn variables_are_set_and_read_by_version() {
     let listed = server.get(&path).json();
     assert_eq!(listed["variables"][0]["name"], "plan");
     assert_eq!(listed["variables"][0]["type"], "array");
+    assert!(listed["variables"][0].get("history").is_none(), "it was not asked for: {listed}");
+    let history = |versions: u64| {
+        let listed = server.get(&format!("{path}?versions={versions}")).json();
+        let history = listed["variables"][0]["history"].as_array().expect("versions").clone();
+        let version = |one: &Value| (one["version"].as_u64(), one["first_line"].clone());
+        history.iter().map(version).collect::<Vec<_>>()
+    };
+    let newest = (Some(2), json!(r#"["look","leap"]"#));
+    assert_eq!(history(1), std::slice::from_ref(&newest));
+    assert_eq!(history(100), [newest, (Some(1), json!(r#"{"steps":3}"#))]);
+    for wrong in ["0", "101", "all"] {
+        let answer = server.get(&format!("{path}?versions={wrong}"));
+        assert_eq!(answer.json()["code"], "invalid_query", "{wrong}");
+    }
     assert_eq!(server.send("PUT", &format!("{path}/Not%20A%20Name"), &json!(1)).status, 404);
     let body = json!({"agent": "nobody"});
     assert_eq!(server.send("POST", "/v1/conversations", &body).status, 422);

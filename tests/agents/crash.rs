@@ -24,7 +24,7 @@ const MOMENTS: usize = 5 * LINES;
 /// A model that writes line after line and knows by the file's size how far it is: it keeps
 /// nothing itself, so a restart changes nothing about it. Left in doubt about a line, it looks at
 /// the file, and writes the next one as `redo`: the assistant does not make a call in doubt again.
-fn script() -> String {
+pub(super) fn script() -> String {
     let mut script =
         String::from("[[models]]\nname = \"demo\"\ncapabilities = [\"completion\", \"tools\"]\n");
     let mut rule = |when: &str, answer: &str| {
@@ -134,10 +134,7 @@ fn killed(server: &mut Server, notes: &Path, ledger: &str, moment: usize) -> boo
     let all = recorded(server, id);
     assert_eq!(all[..moment], told, "what was told is on record, {what}");
 
-    let text = std::fs::read_to_string(notes.join(ledger)).expect("written");
-    let numbers: Vec<usize> =
-        text.lines().filter_map(|line| line.split(' ').nth(1)?.parse().ok()).collect();
-    assert_eq!(numbers, (1..=LINES).collect::<Vec<_>>(), "each line once, {what}");
+    let text = each_line_once(&notes.join(ledger), &what);
 
     let of = |name: &str| -> Vec<&Event> { all.iter().filter(|one| one.name == name).collect() };
     let place = |event: &&Event| event.data["effect"].as_u64().expect("a number");
@@ -156,6 +153,15 @@ fn killed(server: &mut Server, notes: &Path, ledger: &str, moment: usize) -> boo
     // Only what was in doubt was looked at, and gone on from there.
     assert!(is_in_doubt || !text.contains("redo"), "{text} {what}");
     is_in_doubt
+}
+
+/// Holds a ledger to what it must be in the end, whatever came between; the text of it.
+pub(super) fn each_line_once(ledger: &Path, what: &str) -> String {
+    let text = std::fs::read_to_string(ledger).expect("written");
+    let numbers: Vec<usize> =
+        text.lines().filter_map(|line| line.split(' ').nth(1)?.parse().ok()).collect();
+    assert_eq!(numbers, (1..=LINES).collect::<Vec<_>>(), "each line once, {what}");
+    text
 }
 
 #[test]

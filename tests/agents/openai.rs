@@ -234,12 +234,15 @@ fn errors_have_the_shape_and_the_status_that_clients_know() {
     };
     for ask in [asking, streaming] {
         refused(&ask("absent", "x"), 404, "not_found_error");
-        // The server that is away might have it.
-        refused(&ask("nothing", "x"), 503, "server_error");
+        // The server that is away has what its sections name, and nobody named this one.
+        refused(&ask("nothing", "x"), 404, "not_found_error");
         refused(&ask("agent:nobody", "x"), 404, "not_found_error");
         refused(&ask("stopped", "x"), 503, "server_error");
     }
     refused(&asking("agent:stranded", "x"), 503, "server_error");
+    refused(&asking("agent:misled", "x"), 404, "not_found_error");
+    // An agent's model need not have a section, so the server that is away might have it.
+    refused(&asking("agent:lost", "x"), 503, "server_error");
     refused(&json!({"model": "demo", "messages": []}), 400, "invalid_request_error");
     refused(&json!({"model": "demo"}), 400, "invalid_request_error");
     let answer = chat(&server, &asking("agent:stranded", "x"));

@@ -83,6 +83,11 @@ fn a_turn_is_told_in_events_that_resume_where_a_client_lost_them() {
         .filter_map(|event| event.data["text"].as_str())
         .collect();
     assert_eq!(said, "Both are written.");
+    // What is said is told after the phase that it was said in.
+    let before = all.iter().take_while(|event| event.name != "message.delta");
+    let phases = before.filter(|event| event.name == "turn.phase");
+    let phases: Vec<&Value> = phases.map(|event| &event.data["name"]).collect();
+    assert_eq!(phases, ["thinking", "calling tools", "thinking"]);
     let last = all.last().expect("events");
     assert_eq!(text(&last.data), said);
 
@@ -188,4 +193,32 @@ fn a_turn_whose_model_is_away_or_breaks_fails_and_says_so() {
     assert_eq!((last.name.as_str(), &last.data["state"]), ("error", &json!("failed")));
     let message = last.data["error"]["message"].as_str().expect("a message");
     assert!(message.contains("the runner is gone"), "{message}");
+}
+
+#[test]
+fn a_turn_whose_model_there_is_not_says_which_and_where_it_is_named() {
+    let server = host();
+    let turn = turn(&server, "misled", &json!({"message": "Are you there?"}));
+    assert_eq!(
+        (&turn["state"], &turn["error"]["code"]),
+        (&json!("failed"), &json!("model_not_found"))
+    );
+    let message = turn["error"]["message"].as_str().expect("a message");
+    assert!(message.contains("model absent"), "{message}");
+    assert!(message.contains("[agents.misled] model"), "{message}");
+}
+
+#[test]
+fn a_bad_budget_of_a_turn_is_pointed_at() {
+    let server = host();
+    for (budget, pointer) in [
+        (json!({"tokens": 0}), "/budget/tokens"),
+        (json!({"tokns": 5}), "/budget/tokns"),
+        (json!(5), "/budget"),
+    ] {
+        let body = json!({"message": "x", "budget": budget});
+        let refused = server.send("POST", "/v1/agents/assistant/turns", &body);
+        let problem = refused.json();
+        assert_eq!((refused.status, &problem["pointer"]), (422, &json!(pointer)), "{problem}");
+    }
 }

@@ -1,6 +1,6 @@
 """Ollama's own Python client, unmodified, against this host: models, agents, streams, tools,
-vectors, and the exceptions that its users catch. The arguments are the host's address and the
-directory that the assistant writes to."""
+vectors, and the exceptions that its users catch. The arguments are the host's address, the
+directory that the assistant writes to, and a token."""
 
 import importlib.metadata
 import pathlib
@@ -8,10 +8,10 @@ import sys
 
 import ollama
 
-ADDRESS, NOTES = sys.argv[1], pathlib.Path(sys.argv[2])
+ADDRESS, NOTES, TOKEN = sys.argv[1], pathlib.Path(sys.argv[2]), sys.argv[3]
 ANSWER = "So it is, and no more."
 
-client = ollama.Client(host=ADDRESS, timeout=60)
+client = ollama.Client(host=ADDRESS, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=60)
 
 
 def weather(city: str) -> str:

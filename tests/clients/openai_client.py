@@ -1,6 +1,6 @@
 """OpenAI's own Python client, unmodified, against this host: models, agents, streams, tools,
-vectors, and the exceptions that its users catch. The arguments are the host's address and the
-directory that the assistant writes to."""
+vectors, and the exceptions that its users catch. The arguments are the host's address, the
+directory that the assistant writes to, and a token."""
 
 import json
 import pathlib
@@ -8,7 +8,7 @@ import sys
 
 import openai
 
-ADDRESS, NOTES = sys.argv[1], pathlib.Path(sys.argv[2])
+ADDRESS, NOTES, TOKEN = sys.argv[1], pathlib.Path(sys.argv[2]), sys.argv[3]
 ANSWER = "So it is, and no more."
 WEATHER = {
     "type": "function",
@@ -23,7 +23,7 @@ WEATHER = {
     },
 }
 
-client = openai.OpenAI(base_url=f"{ADDRESS}/v1", api_key="none", max_retries=0, timeout=60)
+client = openai.OpenAI(base_url=f"{ADDRESS}/v1", api_key=TOKEN, max_retries=0, timeout=60)
 
 
 def asking(text):

@@ -32,6 +32,7 @@ impl Events {
         let method = if body.is_some() { "POST" } else { "GET" };
         let mut text =
             format!("{method} {path} HTTP/1.0\r\nhost: {address}\r\naccept: text/event-stream\r\n");
+        text.push_str(&super::http::authorization(address));
         if let Some(after) = after {
             text.push_str(&format!("last-event-id: {after}\r\n"));
         }

@@ -1,10 +1,35 @@
 //! A small HTTP client: one request, one connection, blocking.
 
+use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
+
+/// What each server is shown by [`send`] where the request says nothing else.
+static SHOWN: Mutex<BTreeMap<SocketAddr, String>> = Mutex::new(BTreeMap::new());
+
+/// From now on a server is shown this token.
+pub fn show(address: SocketAddr, token: &str) {
+    let mut shown = SHOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    shown.insert(address, token.to_owned());
+}
+
+/// The token that a server is shown.
+pub fn token(address: SocketAddr) -> String {
+    let shown = SHOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    shown.get(&address).cloned().unwrap_or_default()
+}
+
+/// The field that shows it, with its line break; nothing to a server that was given none.
+pub fn authorization(address: SocketAddr) -> String {
+    match &*token(address) {
+        "" => String::new(),
+        token => format!("authorization: Bearer {token}\r\n"),
+    }
+}
 
 /// A response.
 #[derive(Debug)]
@@ -38,6 +63,9 @@ pub fn send(
     body: &[u8],
 ) -> std::io::Result<Response> {
     let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n");
+    if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization")) {
+        head += &authorization(address);
+    }
     for (name, value) in headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }

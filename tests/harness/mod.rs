@@ -36,6 +36,7 @@ pub fn shared_data() -> PathBuf {
 }
 
 /// What a run of the binary gave.
+#[derive(Debug)]
 pub struct Ran {
     pub code: i32,
     pub stdout: String,

@@ -117,6 +117,8 @@ impl Server {
             panic!("the server said {line:?} and\n{said}");
         };
         let address = address.parse().expect("an address");
+        let token = std::fs::read_to_string(data.join("admin.token")).unwrap_or_default();
+        http::show(address, token.trim());
         (child, address)
     }
 

@@ -1,6 +1,7 @@
 //! What a caller may set.
 
 use foreshore_sdk::Error;
+use foreshore_sdk::agent::inference;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -29,10 +30,38 @@ pub(crate) struct Parameters {
     /// 0 for the likeliest words, up to 2.
     #[schemars(range(min = 0, max = 2))]
     pub(crate) temperature: Option<f32>,
+    /// How much the model thinks before it answers, if it can; as much as it does unasked if
+    /// absent.
+    pub(crate) thinking: Option<Thinking>,
     /// How tools are offered to the model; by what the model can if absent.
     pub(crate) tool_calling: ToolCalling,
     /// The namespaces of memory to look into; all that are granted by their whole name if absent.
     pub(crate) namespaces: Option<Vec<String>>,
+}
+
+/// How much a model thinks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Thinking {
+    /// Not at all.
+    Off,
+    /// A little.
+    Low,
+    /// More.
+    Medium,
+    /// As much as it can.
+    High,
+}
+
+impl From<Thinking> for inference::Thinking {
+    fn from(thinking: Thinking) -> Self {
+        match thinking {
+            Thinking::Off => Self::Off,
+            Thinking::Low => Self::Low,
+            Thinking::Medium => Self::Medium,
+            Thinking::High => Self::High,
+        }
+    }
 }
 
 /// How tools are offered to the model.

@@ -4,7 +4,7 @@ mod long;
 mod recovery;
 
 use foreshore_sdk::Outcome;
-use foreshore_sdk::agent::inference::{Completion, Request, Role};
+use foreshore_sdk::agent::inference::{Completion, Request, Role, Thinking};
 use foreshore_sdk::agent::testing::Scripted;
 use foreshore_sdk::agent::{Finish, ToolCall};
 use serde_json::{Value, json};
@@ -49,6 +49,7 @@ fn a_question_without_tools_is_one_question_to_the_model() {
     assert_eq!((host.requests.len(), host.shown.as_str()), (1, "It is noon."));
     let request = &host.requests[0];
     assert!(request.config.stream_to_reply && request.config.tools.is_empty());
+    assert_eq!(request.config.thinking, None);
     assert!(asked(request).ends_with("What time is it?"), "{}", asked(request));
     let phases: Vec<_> = host.phases.iter().map(|phase| phase.name.as_str()).collect();
     assert_eq!(phases, ["thinking", "answering"]);
@@ -132,16 +133,17 @@ fn without_memory_there_are_no_tools_for_it() {
 }
 
 #[test]
-fn instructions_model_and_temperature_are_those_asked_for() {
+fn instructions_model_temperature_and_thinking_are_those_asked_for() {
     let mut host = Scripted::new();
     host.model(|_| Ok("Arr.".into()));
-    let parameters =
-        json!({"instructions": "You are a pirate.", "model": "big", "temperature": 0.5});
+    let parameters = json!({"instructions": "You are a pirate.", "model": "big", "temperature": 0.5,
+            "thinking": "low"});
     host.turn_with::<assistant>("Hello.", &parameters).expect("a reply");
     let request = &host.requests[0];
     assert_eq!(system(request), "You are a pirate.");
     assert_eq!(request.config.model.as_deref(), Some("big"));
     assert_eq!(request.config.temperature, Some(0.5));
+    assert_eq!(request.config.thinking, Some(Thinking::Low));
     let long = json!({"instructions": "Behave. ".repeat(10_000)});
     let error = host.turn_with::<assistant>("Hello.", &long).expect_err("too long");
     assert!(error.to_string().starts_with("/parameters/instructions"), "{error}");

@@ -164,6 +164,9 @@ impl<'a> Work<'a> {
         if let Some(temperature) = self.parameters.temperature {
             chat = chat.temperature(temperature);
         }
+        if let Some(thinking) = self.parameters.thinking {
+            chat = chat.thinking(thinking.into());
+        }
         // An answer that may be a block for the assistant is shown once it is known to be none.
         if self.streams() { chat.stream_to_reply() } else { chat }
     }

@@ -16,6 +16,7 @@ use crate::flight::Part;
 use crate::gate::{GateError, Permit};
 use crate::lane::{Attempt, Lane, Loading, PrepareError};
 use crate::queue::Full;
+use crate::spending::Came;
 pub(crate) use receive::Answered;
 
 /// What one model is asked.
@@ -24,6 +25,7 @@ pub(crate) struct Ask<'a> {
     pub(crate) tools: &'a [ToolSpec],
     pub(crate) caller: &'a Caller,
     pub(crate) sink: Option<&'a dyn DeltaSink>,
+    pub(crate) came: &'a Came,
     pub(crate) answer_max_bytes: usize,
 }
 

@@ -29,7 +29,7 @@ pub(crate) struct Inner {
     pub(crate) budgets: Budgets,
     pub(crate) answers: Mutex<Answers>,
     pub(crate) flying: Flying,
-    lane_config: LaneConfig,
+    pub(crate) lane_config: LaneConfig,
     lanes: Mutex<HashMap<LaneKey, Arc<Lane>>>,
 }
 
@@ -44,6 +44,7 @@ impl Broker {
     /// [`ConfigError`].
     pub fn new(config: BrokerConfig) -> Result<Self, ConfigError> {
         config.check()?;
+        let config = config.with_implied();
         let backends: Vec<Arc<Backend>> =
             config.backends.iter().map(|one| Arc::new(Backend::new(one, &config))).collect();
         let lane_config = LaneConfig {
@@ -131,11 +132,12 @@ impl Inner {
 
     /// What the operator pinned for a model of a backend, by whatever name it is asked for.
     fn options(&self, backend: &Backend, model: &str) -> Option<&RunnerOptions> {
-        let found = self.config.models.iter().find(|(name, config)| {
+        let found = self.config.models.iter().filter(|(name, config)| {
             config.model.as_deref().unwrap_or(name) == model
                 && (config.backends.is_empty() || config.backends.contains(&backend.name))
         });
-        found.map(|(_, config)| &config.runner)
+        // What nobody configured is run as what somebody did.
+        found.min_by_key(|(_, config)| config.is_implied).map(|(_, config)| &config.runner)
     }
 
     fn is_configured(&self, (backend, model): &LaneKey) -> bool {

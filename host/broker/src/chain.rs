@@ -145,45 +145,47 @@ impl ChainError {
     /// Every backend is out of order, so that the operator's own answer may stand in: nobody is
     /// merely busy, and no request was at fault.
     pub(crate) fn is_outage(&self) -> bool {
-        let is_out = |tried: &Tried| {
-            matches!(
-                tried.failure,
-                Failure::Connection { .. }
-                    | Failure::ConnectTimedOut { .. }
-                    | Failure::Answer { .. }
-                    | Failure::Denied { .. }
-                    | Failure::TimedOut { .. }
-                    | Failure::Open { .. }
-            )
-        };
-        !self.is_final && self.tried.iter().any(is_out) && !self.tried.iter().any(Tried::is_busy)
+        !self.is_final
+            && self.tried.iter().any(Tried::is_out)
+            && !self.tried.iter().any(Tried::is_busy)
     }
 
-    /// How much had come of an answer that broke off.
-    pub(crate) fn partial_bytes(&self) -> Option<usize> {
-        match &self.tried.last()?.failure {
-            Failure::BrokeOff { partial, .. } => Some(partial.len()),
-            Failure::TimedOut { what: TimedOut::Gap, .. } => Some(0),
-            _ => None,
-        }
+    /// No backend has the model. One that is out of order may have it, unless nobody named the
+    /// model and the operator says which models that backend has.
+    fn is_nowhere(&self, inner: &Inner, asked: &str) -> bool {
+        let is_named = inner.config.models.contains_key(asked);
+        self.tried.iter().all(|tried| {
+            let is_declared = || !is_named && inner.config.names_models_of(&tried.backend);
+            tried.is_missing() || tried.is_out() && is_declared()
+        }) && !self.tried.is_empty()
+    }
+
+    /// An answer had begun.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.tried.last().is_some_and(|tried| {
+            matches!(
+                tried.failure,
+                Failure::BrokeOff { .. } | Failure::TimedOut { what: TimedOut::Gap, .. }
+            )
+        })
     }
 
     /// For the caller: the one failure there was, or the one that says most about what to do.
-    pub(crate) fn into_error(mut self, inner: &Inner, asked: &str) -> InferenceError {
+    pub(crate) fn into_error(mut self, inner: &Inner, plan: &Plan) -> InferenceError {
+        let asked = plan.name.as_str();
+        if !self.is_final && self.is_nowhere(inner, asked) {
+            return inner.not_found(asked);
+        }
         if self.is_final || self.tried.len() == 1 {
             let Some(Tried { backend, model, failure }) = self.tried.pop() else {
                 return unavailable(asked, "no backend has it".to_owned(), None);
             };
             return match failure {
-                Failure::NotFound => inner.not_found(asked),
                 Failure::Connection { message } => {
                     unavailable(asked, format!("{backend}: {message}"), None)
                 }
                 other => other.into_error(&backend, &model),
             };
-        }
-        if self.tried.iter().all(|tried| matches!(tried.failure, Failure::NotFound)) {
-            return inner.not_found(asked);
         }
         if let Some(at) = self.tried.iter().position(Tried::is_busy) {
             let Tried { backend, model, failure } = self.tried.swap_remove(at);
@@ -202,6 +204,19 @@ impl ChainError {
 }
 
 impl Tried {
+    /// The backend is out of order: whether it has the model is not known.
+    fn is_out(&self) -> bool {
+        matches!(
+            self.failure,
+            Failure::Connection { .. }
+                | Failure::ConnectTimedOut { .. }
+                | Failure::Answer { .. }
+                | Failure::Denied { .. }
+                | Failure::TimedOut { .. }
+                | Failure::Open { .. }
+        )
+    }
+
     fn is_busy(&self) -> bool {
         matches!(self.failure, Failure::Busy { .. } | Failure::Queue { .. })
     }

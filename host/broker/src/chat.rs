@@ -1,29 +1,26 @@
 //! A chat, from the request to the answer: kept answers, equal requests, budgets, repairs, and
 //! what is said when no model answers.
 
-mod spending;
-
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use foreshore_domain::inference::{
     ChatRequest, Completion, Delta, DeltaSink, FinishReason, InferenceError, Message, Role,
-    ServedBy, Step, TimedOut, TokenUsage,
+    ServedBy, Step, TimedOut,
 };
 
 use crate::answers::{Age, RequestKey};
 use crate::attempt::{self, Answered, Ask};
 use crate::broker::{Broker, Inner};
-use crate::budgets::Amount;
 use crate::caller::Caller;
 use crate::chain::{ChainError, FREE, Question, Served};
-use crate::estimate;
+use crate::estimate::{self, Held};
 use crate::expected::Expected;
 use crate::failure::Failure;
 use crate::flight::{Flights, Part};
 use crate::lane::Lane;
 use crate::plan::{Candidate, Plan, Purpose};
-use spending::Spending;
+use crate::spending::{Came, Spending};
 
 /// Equal requests that are being answered.
 pub(crate) type Flying = Flights<RequestKey, Result<Completion, InferenceError>>;
@@ -74,7 +71,7 @@ impl Broker {
         let answer = async {
             match chat.key {
                 Some(key) => self.equal(key, chat, sink).await,
-                None => chat.answer(&self.inner, sink.as_deref()).await,
+                None => chat.answer(&self.inner, sink.as_deref()).await.map(|said| said.completion),
             }
         };
         tokio::time::timeout(limit, answer).await.unwrap_or(Err(late))
@@ -95,20 +92,19 @@ impl Broker {
             tell_all(sink.as_deref(), &kept.message);
             return Ok(kept);
         }
-        let inner = Arc::clone(&self.inner);
+        let (inner, chat) = (Arc::clone(&self.inner), Arc::new(chat));
+        let leading = Arc::clone(&chat);
         // Once the first one has gone away, its sink hears nothing more.
         let weak = sink.as_ref().map(Arc::downgrade);
         let joined = self.inner.flying.join(key, || async move {
+            let chat = leading;
             let sink = weak.map(WeakSink);
             let sink = sink.as_ref().map(|sink| -> &dyn DeltaSink { sink });
-            let result = chat.answer(&inner, sink).await;
-            if let Ok(completion) = &result
-                && chat.is_kept
-                && completion.served_by.step == Step::Primary
-            {
-                inner.answers().keep(key, completion);
+            let said = chat.answer(&inner, sink).await?;
+            if chat.is_kept && !said.is_cut && said.completion.served_by.step == Step::Primary {
+                inner.answers().keep(key, &said.completion);
             }
-            result
+            Ok(said.completion)
         });
         let part = joined.part;
         let result = joined.wait().await.unwrap_or_else(|| {
@@ -117,6 +113,10 @@ impl Broker {
         });
         if part == Part::Leader {
             return result;
+        }
+        if matches!(result, Err(InferenceError::BudgetExhausted(_))) {
+            // That was somebody else's budget.
+            return chat.answer(&self.inner, sink.as_deref()).await.map(|said| said.completion);
         }
         self.inner.counters.joined.add(1);
         let shared = as_kept(result?);
@@ -180,60 +180,74 @@ impl Chat {
         &self,
         inner: &Inner,
         sink: Option<&dyn DeltaSink>,
-    ) -> Result<Completion, InferenceError> {
-        let estimate = match self.plan.candidates.first() {
-            Some(candidate) => estimate::of_chat(&self.request, candidate),
-            None => Amount::default(),
-        };
+    ) -> Result<Said, InferenceError> {
+        let Held { reservation, answer_tokens } = self.hold(inner, &self.request)?;
+        let time_left = Duration::from_millis(reservation.room().wall_ms);
+        let mut request = self.request.clone();
+        request.sampling.max_tokens = answer_tokens.or(request.sampling.max_tokens);
+        let asked = estimate::asked_usage(&request, &self.plan);
         let at_unix_ms = self.caller.at_unix_ms;
-        let reserved = inner.budgets.reserve(&self.caller.budgets, estimate, at_unix_ms)?;
-        let mut spending = Spending::new(reserved, self.asked_usage(), at_unix_ms);
-        let answered = self.asked(inner, sink, &mut spending).await;
+        let mut spending = Spending::new(&self.plan, reservation, asked, at_unix_ms);
+        let asking = self.asked(inner, &request, sink, &mut spending);
+        let answered = match tokio::time::timeout(time_left, asking).await {
+            Ok(answered) => answered,
+            Err(_) => Err(AnswerError::Told(self.out_of_time(time_left))),
+        };
         let error = match answered {
-            Ok(completion) => return Ok(completion),
+            Ok(completion) => {
+                let is_cut = answer_tokens.is_some() && completion.finish == FinishReason::Length;
+                return Ok(Said { completion, is_cut });
+            }
             Err(error) => error,
         };
         let stand_in = match &error {
             AnswerError::Chain(chain) if chain.is_outage() => self.stand_in(inner),
             _ => None,
         };
-        if let Some(stand_in) = stand_in {
-            tell_all(sink, &stand_in.message);
-            return Ok(stand_in);
+        if let Some(completion) = stand_in {
+            tell_all(sink, &completion.message);
+            return Ok(Said { completion, is_cut: false });
         }
         Err(match error {
-            AnswerError::Chain(chain) => chain.into_error(inner, &self.plan.name),
+            AnswerError::Chain(chain) => chain.into_error(inner, &self.plan),
             AnswerError::Told(error) => error,
         })
     }
 
-    /// What the request takes without its answer, by estimate.
-    fn asked_usage(&self) -> TokenUsage {
-        let input_tokens = estimate::input_tokens(&self.request);
-        let mut usage = TokenUsage { input_tokens, ..TokenUsage::default() };
-        if let Some(candidate) = self.plan.candidates.first() {
-            usage.cost_micros = candidate.cost_micros(&usage);
-        }
-        usage
+    fn hold(&self, inner: &Inner, request: &ChatRequest) -> Result<Held, InferenceError> {
+        estimate::hold_for_chat(&inner.budgets, &self.caller, request, &self.plan)
+            .map_err(InferenceError::BudgetExhausted)
+    }
+
+    /// A budget of time ran out in the middle.
+    fn out_of_time(&self, limit: Duration) -> InferenceError {
+        let limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+        let backend = format!("the budget of time for {}", self.plan.name);
+        InferenceError::TimedOut { backend, what: TimedOut::Total, limit_ms }
     }
 
     /// Asks the chain; once more if the answer is not what it has to be.
     async fn asked(
         &self,
         inner: &Inner,
+        request: &ChatRequest,
         sink: Option<&dyn DeltaSink>,
-        spending: &mut Spending,
+        spending: &mut Spending<'_>,
     ) -> Result<Completion, AnswerError> {
         let is_held = self.expected.is_checked();
         let live = if is_held { None } else { sink };
-        let mut served = self.chain(inner, &self.request, live, spending).await?;
+        let mut served = self.chain(inner, request, live, spending).await?;
         if let Err(problem) = self.expected.check(&mut served.value) {
             inner.counters.repairs.add(1);
             if served.value.finish == FinishReason::Length {
                 let problem = format!("it was cut off by its limit of tokens; {problem}");
                 return Err(self.bad_format(&served, problem));
             }
-            let again = self.repair(&served.value, &problem);
+            let mut again = self.repair(&served.value, &problem);
+            let Held { reservation, answer_tokens } =
+                self.hold(inner, &again).map_err(AnswerError::Told)?;
+            spending.hold(reservation);
+            again.sampling.max_tokens = answer_tokens.or(again.sampling.max_tokens);
             served = self.chain(inner, &again, None, spending).await?;
             if let Err(problem) = self.expected.check(&mut served.value) {
                 return Err(self.bad_format(&served, problem));
@@ -243,7 +257,7 @@ impl Chat {
         if is_held {
             tell_all(sink, &message);
         }
-        let (usage, served_by) = (spending.usage, served.served_by);
+        let (usage, served_by) = (spending.usage(), served.served_by);
         Ok(Completion { message, finish, usage, served_by })
     }
 
@@ -252,21 +266,23 @@ impl Chat {
         inner: &Inner,
         request: &ChatRequest,
         sink: Option<&dyn DeltaSink>,
-        spending: &mut Spending,
+        spending: &mut Spending<'_>,
     ) -> Result<Served<Answered>, AnswerError> {
+        let came = spending.begin();
         let question = ChatQuestion {
             request,
             expected: &self.expected,
             caller: &self.caller,
             sink,
+            came: &came,
             answer_max_bytes: inner.config.answer_max_bytes,
         };
-        spending.is_asking = true;
         let served = inner.served(&self.plan, &question).await;
-        spending.is_asking = false;
         let served = served.map_err(|error| {
-            if let Some(bytes) = error.partial_bytes() {
-                spending.broke_off(self.plan.candidates.first(), bytes);
+            if error.has_begun() {
+                spending.broke_off();
+            } else {
+                spending.failed();
             }
             AnswerError::Chain(error)
         })?;
@@ -274,7 +290,7 @@ impl Chat {
         if let Some(candidate) = self.plan.candidates.get(served.candidate) {
             usage.cost_micros = candidate.cost_micros(&usage);
         }
-        spending.add(usage);
+        spending.answered(usage);
         Ok(served)
     }
 
@@ -321,6 +337,7 @@ struct ChatQuestion<'a> {
     expected: &'a Expected,
     caller: &'a Caller,
     sink: Option<&'a dyn DeltaSink>,
+    came: &'a Came,
     answer_max_bytes: usize,
 }
 
@@ -334,10 +351,17 @@ impl Question for ChatQuestion<'_> {
             tools: &self.expected.tools,
             caller: self.caller,
             sink: self.sink,
+            came: self.came,
             answer_max_bytes: self.answer_max_bytes,
         };
         attempt::chat(lane, &ask).await
     }
+}
+
+/// An answer, and whether a budget kept it short: nobody else need have it so.
+struct Said {
+    completion: Completion,
+    is_cut: bool,
 }
 
 enum AnswerError {

@@ -5,7 +5,7 @@
 
 mod check;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use url::Url;
@@ -20,10 +20,14 @@ pub struct BrokerConfig {
     pub backends: Vec<BackendConfig>,
     /// Models by the name that callers use.
     pub models: BTreeMap<String, ModelConfig>,
-    /// Asked when a request names none.
+    /// Asked when a request names none. Like [`Self::embedding_model`] it need not be among
+    /// [`Self::models`]: it is then what the backends have under this name.
     pub default_model: Option<String>,
     /// Asked for vectors when a request names none.
     pub embedding_model: Option<String>,
+    /// Models that the operator names elsewhere, such as those of agents; they need not be among
+    /// [`Self::models`] either.
+    pub named_models: BTreeSet<String>,
     /// Said when no backend answers, and marked as no model's.
     pub local_answer: Option<String>,
     /// Models that a local server runs elsewhere (`:cloud`) may be asked.
@@ -57,6 +61,7 @@ impl Default for BrokerConfig {
             models: BTreeMap::new(),
             default_model: None,
             embedding_model: None,
+            named_models: BTreeSet::new(),
             local_answer: None,
             allow_remote_models: false,
             num_ctx_default: 8_192,
@@ -70,6 +75,43 @@ impl Default for BrokerConfig {
             probe_every_ms: 1_000,
             cache: CacheConfig::default(),
         }
+    }
+}
+
+impl BrokerConfig {
+    /// Adds the models that are named and not configured, so that they are looked at, listed and
+    /// asked as others are.
+    pub(crate) fn with_implied(mut self) -> Self {
+        let named = self.named_models.iter().chain(&self.default_model).map(|name| (name, false));
+        let named = named.chain(self.embedding_model.iter().map(|name| (name, true)));
+        let named: Vec<(String, bool)> =
+            named.map(|(name, embedding)| (name.clone(), embedding)).collect();
+        for (name, embedding) in named {
+            if !self.models.contains_key(&name) {
+                let implied = ModelConfig { embedding, is_implied: true, ..self.unnamed(&name) };
+                self.models.insert(name, implied);
+            }
+        }
+        self
+    }
+
+    /// What holds for a model of this name at its backend that has no section: how it is run and
+    /// what it costs follow from one that has the same model under another name.
+    pub(crate) fn unnamed(&self, at_backend: &str) -> ModelConfig {
+        let same = |model: &&ModelConfig| model.model.as_deref() == Some(at_backend);
+        let Some(same) = self.models.values().find(same) else { return ModelConfig::default() };
+        ModelConfig {
+            runner: same.runner.clone(),
+            price_input_micros_per_mtok: same.price_input_micros_per_mtok,
+            price_output_micros_per_mtok: same.price_output_micros_per_mtok,
+            embedding: same.embedding,
+            ..ModelConfig::default()
+        }
+    }
+
+    /// Whether the operator says which models are at a backend.
+    pub(crate) fn names_models_of(&self, backend: &str) -> bool {
+        self.models.values().any(|model| model.backends.iter().any(|one| one == backend))
     }
 }
 
@@ -172,6 +214,8 @@ pub struct ModelConfig {
     pub price_output_micros_per_mtok: u64,
     /// It gives vectors.
     pub embedding: bool,
+    /// Nobody configured it; its name is used somewhere. The broker's to set.
+    pub is_implied: bool,
 }
 
 /// How an Ollama server runs a model. A request with other options makes the server load the

@@ -9,13 +9,13 @@ use tokio::time::Instant;
 use crate::attempt::{self, elapsed_ms};
 use crate::backend::Vectors;
 use crate::broker::Broker;
-use crate::budgets::Amount;
 use crate::caller::Caller;
 use crate::chain::Question;
 use crate::estimate;
 use crate::failure::Failure;
 use crate::lane::Lane;
 use crate::plan::{Candidate, Purpose};
+use crate::spending::Spending;
 
 /// Texts of one request, at most.
 const TEXTS_MAX: usize = 4_096;
@@ -55,19 +55,23 @@ impl Broker {
             return Err(InferenceError::Invalid { message });
         }
         let plan = inner.plan(request.model.as_deref(), Purpose::Embed)?;
-        let Some(first) = plan.candidates.first() else {
-            return Err(InferenceError::Invalid { message: "no model is named".to_owned() });
-        };
-        let estimate = estimate::of_embed(request, first);
-        let at_unix_ms = caller.at_unix_ms;
-        let reserved = inner.budgets.reserve(&caller.budgets, estimate, at_unix_ms)?;
+        let reserved = estimate::hold_for_embed(&inner.budgets, caller, request, &plan)
+            .map_err(InferenceError::BudgetExhausted)?;
         let total = Duration::from_millis(inner.config.timeouts.total_ms);
-        let limit = caller.time_limit.map_or(total, |limit| limit.min(total));
+        let time_left = Duration::from_millis(reserved.room().wall_ms);
+        let limit = caller.time_limit.map_or(total, |limit| limit.min(total)).min(time_left);
         let began = Instant::now();
+        let asked = estimate::embed_usage(request, &plan);
+        let mut spending = Spending::new(&plan, reserved, asked, caller.at_unix_ms);
         let question = EmbedQuestion { request, caller };
+        spending.begin();
         let asked = inner.served(&plan, &question);
         let served = match tokio::time::timeout(limit, asked).await {
-            Ok(served) => served.map_err(|error| error.into_error(inner, &plan.name))?,
+            Ok(Ok(served)) => served,
+            Ok(Err(error)) => {
+                spending.failed();
+                return Err(error.into_error(inner, &plan));
+            }
             Err(_) => {
                 let limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
                 let (backend, what) = (plan.name.clone(), TimedOut::Total);
@@ -75,15 +79,12 @@ impl Broker {
             }
         };
         let Vectors { vectors, input_tokens, duration_ms } = served.value;
-        let wall_ms = elapsed_ms(began);
-        let duration_ms = duration_ms.unwrap_or(wall_ms);
+        let duration_ms = duration_ms.unwrap_or_else(|| elapsed_ms(began));
         let mut usage = TokenUsage { input_tokens, duration_ms, ..TokenUsage::default() };
         if let Some(candidate) = plan.candidates.get(served.candidate) {
             usage.cost_micros = candidate.cost_micros(&usage);
         }
-        let (tokens, cost_micros) = (usage.tokens(), usage.cost_micros);
-        let now_unix_ms = at_unix_ms.saturating_add(wall_ms);
-        reserved.reconcile(Amount { tokens, cost_micros, wall_ms }, now_unix_ms);
+        spending.answered(usage);
         Ok(Embeddings { vectors, served_by: served.served_by, usage })
     }
 }

@@ -28,6 +28,8 @@ pub(crate) enum Failure {
     NotFound,
     /// The request is at fault.
     Rejected { message: String },
+    /// The model calls no tools, and was shown some.
+    NoTools { message: String },
     /// The request is too long for the model.
     ContextTooLong { message: String },
     /// The model runs elsewhere.
@@ -74,9 +76,10 @@ impl Failure {
             | Self::BrokeOff { .. }
             | Self::TimedOut { what: TimedOut::Gap, .. }
             | Self::TimedOut { hangs: true, .. } => Verdict::Broken,
-            Self::NotFound | Self::Rejected { .. } | Self::ContextTooLong { .. } => {
-                Verdict::Healthy
-            }
+            Self::NotFound
+            | Self::Rejected { .. }
+            | Self::NoTools { .. }
+            | Self::ContextTooLong { .. } => Verdict::Healthy,
             Self::Busy { .. }
             | Self::Remote { .. }
             | Self::TimedOut { .. }
@@ -96,9 +99,10 @@ impl Failure {
             | Self::Open { .. } => Next::Elsewhere,
             Self::TimedOut { what: TimedOut::Gap | TimedOut::Total, .. } => Next::Tell,
             Self::TimedOut { .. } => Next::Elsewhere,
-            Self::Rejected { .. } | Self::ContextTooLong { .. } | Self::BrokeOff { .. } => {
-                Next::Tell
-            }
+            Self::Rejected { .. }
+            | Self::NoTools { .. }
+            | Self::ContextTooLong { .. }
+            | Self::BrokeOff { .. } => Next::Tell,
         }
     }
 
@@ -118,6 +122,7 @@ impl Failure {
             401 | 403 => Self::Denied { message: denied(status, &message) },
             429 | 503 => Self::Busy { message, retry_after_ms },
             400..=499 if tells_of_context(said) => Self::ContextTooLong { message },
+            400..=499 if tells_of_tools(said) => Self::NoTools { message },
             400..=499 => Self::Rejected { message },
             _ if tells_of_context(said) => Self::ContextTooLong { message },
             _ => Self::Answer { message },
@@ -140,6 +145,7 @@ impl Failure {
             },
             Self::NotFound => InferenceError::ModelNotFound { model, known: Vec::new() },
             Self::Rejected { message } => InferenceError::Invalid { message },
+            Self::NoTools { message } => InferenceError::NoTools { model, message },
             Self::ContextTooLong { message } => InferenceError::ContextTooLong { model, message },
             Self::Remote { host } => InferenceError::RemoteModel { model, host },
             Self::TimedOut { what, limit_ms, .. } => {
@@ -197,6 +203,13 @@ pub(crate) fn tells_of_context(message: &str) -> bool {
     let message = message.to_lowercase();
     let about = ["exceed", "length", "too long", "limit", "window", "size"];
     message.contains("context") && about.iter().any(|word| message.contains(word))
+}
+
+/// Nor for this: Ollama's, vLLM's and llama.cpp's words.
+fn tells_of_tools(message: &str) -> bool {
+    const WORDS: [&str; 3] = ["support tool", "tool choice requires", "tools param requires"];
+    let message = message.to_lowercase();
+    WORDS.iter().any(|words| message.contains(words))
 }
 
 /// The beginning of what a server said.

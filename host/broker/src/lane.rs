@@ -48,6 +48,15 @@ pub(crate) struct LaneConfig {
     pub(crate) origin: Instant,
 }
 
+impl LaneConfig {
+    /// Tokens of context that a model is run with: what the operator pinned, within what the
+    /// model takes and the operator lets it.
+    pub(crate) fn num_ctx(&self, options: &RunnerOptions, facts: &Facts) -> u32 {
+        let wanted = options.num_ctx.unwrap_or(self.num_ctx_default);
+        wanted.min(facts.context_length.unwrap_or(u32::MAX)).min(self.num_ctx_max)
+    }
+}
+
 /// One model of one backend.
 pub(crate) struct Lane {
     pub(crate) backend: Arc<Backend>,
@@ -135,10 +144,8 @@ impl Lane {
 
     /// How the model is run: what the operator pinned, within what the model takes.
     pub(crate) fn runner(&self, facts: &Facts) -> Runner {
-        let wanted = self.options.num_ctx.unwrap_or(self.config.num_ctx_default);
-        let advertised = facts.context_length.unwrap_or(u32::MAX);
         Runner {
-            num_ctx: Some(wanted.min(advertised).min(self.config.num_ctx_max)),
+            num_ctx: Some(self.config.num_ctx(&self.options, facts)),
             options: self.options.clone(),
             allow_remote: self.config.allow_remote,
         }

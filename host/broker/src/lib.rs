@@ -43,6 +43,7 @@ mod metrics;
 mod plan;
 mod probe;
 mod queue;
+mod spending;
 mod tls;
 mod turnstile;
 #[cfg(test)]

@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use crate::backend::ollama::{Ollama, Progress, is_same_model};
 use crate::backend::{Backend, Facts, Wire};
 use crate::broker::{Broker, Inner};
+use crate::config::RunnerOptions;
 use crate::failure::Failure;
 use crate::lane::Lane;
 
@@ -19,7 +20,8 @@ const LOOKED_AT_MAX: usize = 32;
 
 impl Broker {
     /// The models that can be asked, by name: those that are configured, and those that backends
-    /// have. A backend that does not answer adds nothing.
+    /// have. A backend that does not answer adds nothing. The context is that which a model is
+    /// run with, and a request has to fit in it, whatever its weights would take.
     ///
     /// What a model can do is asked of its backend once in a while, for those that are
     /// configured and the first few others: many servers do not say it in their lists.
@@ -46,6 +48,9 @@ impl Broker {
                 if !model.backends.contains(&backend) {
                     model.backends.push(backend.clone());
                 }
+                let context = self.inner.context(&backend, &model.name, &facts);
+                // Whichever of them answers: no more than the shortest takes.
+                model.context_length = [model.context_length, context].into_iter().flatten().min();
                 merge(model, &facts);
             }
         }
@@ -206,6 +211,19 @@ impl Inner {
         all.map(|(name, _)| name.clone()).collect()
     }
 
+    /// Tokens of context that a model of a backend has, by the name that callers use.
+    fn context(&self, backend: &str, name: &str, facts: &Facts) -> Option<u32> {
+        let backend = self.backends.iter().find(|one| one.name == backend)?;
+        match &backend.wire {
+            Wire::OpenAi(_) => facts.context_length,
+            Wire::Ollama(_) => {
+                let options = self.config.models.get(name).map(|model| &model.runner);
+                let config = &self.lane_config;
+                Some(config.num_ctx(options.unwrap_or(&RunnerOptions::default()), facts))
+            }
+        }
+    }
+
     /// A backend whose models can be managed.
     fn manageable(&self, name: Option<&str>) -> Result<(&Backend, &Ollama), InferenceError> {
         for backend in &self.backends {
@@ -296,13 +314,13 @@ fn blank(name: String) -> Model {
 
 fn named(name: String, facts: &Facts) -> Model {
     let mut model = blank(name);
+    model.context_length = facts.context_length;
     merge(&mut model, facts);
     model
 }
 
 /// Adds what a backend says. What the first one said of the weights stays.
 fn merge(model: &mut Model, facts: &Facts) {
-    model.context_length = model.context_length.or(facts.context_length);
     // A server that does not say what a model can do is asked with tools, and says then.
     let is_unsaid = facts.capabilities.is_none();
     model.tools |= is_unsaid || facts.can("tools");

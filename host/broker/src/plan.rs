@@ -38,6 +38,26 @@ pub(crate) enum Purpose {
     Embed,
 }
 
+impl Plan {
+    /// What tokens cost at the dearest model of the chain.
+    pub(crate) fn cost_micros(&self, usage: &TokenUsage) -> u64 {
+        self.candidates.iter().map(|candidate| candidate.cost_micros(usage)).max().unwrap_or(0)
+    }
+
+    /// How long an answer may be that costs no more than this at any model of the chain.
+    pub(crate) fn answer_tokens_for(&self, cost_micros: u64, input_tokens: u64) -> u64 {
+        let each = self.candidates.iter().map(|candidate| {
+            let price = u128::from(candidate.model.price_output_micros_per_mtok);
+            let input = u128::from(candidate.model.price_input_micros_per_mtok);
+            let left = (u128::from(cost_micros) * PRICED_TOKENS)
+                .saturating_sub(u128::from(input_tokens) * input);
+            let tokens = left.checked_div(price).unwrap_or(u128::MAX);
+            u64::try_from(tokens).unwrap_or(u64::MAX)
+        });
+        each.min().unwrap_or(u64::MAX)
+    }
+}
+
 impl Inner {
     /// Finds out whom to ask.
     ///
@@ -82,7 +102,9 @@ impl Inner {
             return Err(InferenceError::Invalid { message });
         }
         // Where there is one of the kind, nobody need say which.
-        let of_kind = |model: &&ModelConfig| model.embedding == (purpose == Purpose::Embed);
+        let of_kind = |model: &&ModelConfig| {
+            !model.is_implied && model.embedding == (purpose == Purpose::Embed)
+        };
         let mut all = self.config.models.iter().filter(|(_, model)| of_kind(model));
         match (all.next(), all.next()) {
             (Some((name, _)), None) => Ok(name.clone()),
@@ -94,7 +116,8 @@ impl Inner {
 
     fn candidate(&self, name: &str) -> Candidate {
         // A model that is not configured may still be on any of the backends.
-        let model = self.config.models.get(name).cloned().unwrap_or_default();
+        let configured = self.config.models.get(name).cloned();
+        let model = configured.unwrap_or_else(|| self.config.unnamed(name));
         let at_backend = model.model.as_deref().unwrap_or(name);
         let has = |backend: &str| {
             model.backends.is_empty() || model.backends.iter().any(|one| one == backend)

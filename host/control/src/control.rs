@@ -15,6 +15,7 @@ use foreshore_domain::call::CallError;
 use foreshore_domain::component::{ComponentRef, Inspection, ToolName};
 use foreshore_domain::event::{EventKind, Tenant};
 use foreshore_domain::id::CallId;
+use foreshore_domain::identity::Roles;
 use foreshore_domain::limits::Limits;
 use foreshore_domain::outcome::{CallFailure, Outcome};
 use foreshore_domain::policy::Policies;
@@ -28,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admission::{Admission, ConcurrencyConfig, Permit};
+use crate::budgets::{Budgets, BudgetsConfig};
 use crate::checkpoints::{self, Patience, Webhook, WebhookUrl};
 use crate::clock;
 use crate::components::{Components, Selection};
@@ -37,6 +39,7 @@ use crate::effects::Door;
 use crate::egress::{Egress, EgressConfig, TlsClient};
 use crate::error::{PutError, RemoveError, StartError};
 use crate::events::{EventFilter, Page};
+use crate::identities::Identities;
 use crate::integrity::Integrity;
 use crate::invoke::{Invocation, Invoker, failure};
 use crate::memory::Memory;
@@ -76,6 +79,8 @@ pub struct ControlConfig {
     pub watch: bool,
     /// Directories whose files are watched for changes.
     pub roots: Vec<RootConfig>,
+    /// Roles, besides those that every host has.
+    pub roles: Roles,
     /// The agents, by name.
     pub agents: BTreeMap<String, AgentPolicy>,
     /// Who asks models, for agents and for people; a host without has none.
@@ -84,6 +89,8 @@ pub struct ControlConfig {
     pub models: Option<Arc<dyn Models>>,
     /// How turns are run.
     pub turns: TurnsConfig,
+    /// Who may spend how much on models.
+    pub budgets: BudgetsConfig,
 }
 
 impl ControlConfig {
@@ -102,10 +109,12 @@ impl ControlConfig {
             egress: EgressConfig::default(),
             watch: false,
             roots: Vec::new(),
+            roles: Roles::default(),
             agents: BTreeMap::new(),
             inference: None,
             models: None,
             turns: TurnsConfig::default(),
+            budgets: BudgetsConfig::default(),
         }
     }
 }
@@ -141,6 +150,8 @@ pub struct Control {
     conversations: Conversations,
     turns: Turns,
     inference: Option<Inference>,
+    identities: Identities,
+    budgets: Option<Budgets>,
     integrity: Arc<Integrity>,
     upkeep: Upkeep,
     tasks: TaskTracker,
@@ -163,6 +174,7 @@ impl Control {
         let recorder = Recorder::new(journal.clone());
         recorder.host(EventKind::HostStarted).await?;
 
+        let identities = Identities::open(journal.clone(), config.roles)?;
         let memory = Memory::new(journal.clone());
         let integrity = Arc::new(Integrity::open(journal.clone(), config.roots)?);
         let egress = Egress::new(config.egress)?;
@@ -222,8 +234,14 @@ impl Control {
             (None, Some(inference)) => Arc::new(inference.clone()),
             (None, None) => Arc::new(NoModels),
         };
+        let mut budgets = None;
         if let Some(inference) = &config.inference {
             tasks.spawn(inference.broker().probing(stop.clone()));
+            let ledger = inference.broker().budgets().clone();
+            let now = clock::now_unix_ms();
+            let opened = Budgets::open(ledger, &config.budgets, journal.clone(), now)?;
+            tasks.spawn(opened.clone().keep(stop.clone()));
+            budgets = Some(opened);
         }
         let turns = Turns::new(TurnsHost {
             journal: journal.clone(),
@@ -235,6 +253,7 @@ impl Control {
             agents: registered,
             policies: agents.collect(),
             config: config.turns,
+            budgets: budgets.clone(),
             running,
             tasks: tasks.clone(),
             drain: stop.clone(),
@@ -253,6 +272,8 @@ impl Control {
             conversations,
             turns,
             inference: config.inference,
+            identities,
+            budgets,
             integrity,
             upkeep,
             tasks,
@@ -404,6 +425,11 @@ impl Control {
         self.components.policies()
     }
 
+    /// Credentials, and who somebody is that shows one.
+    pub fn identities(&self) -> &Identities {
+        &self.identities
+    }
+
     /// Memory, for people; guests reach it through the door.
     pub fn memory(&self) -> &Memory {
         &self.memory
@@ -422,6 +448,11 @@ impl Control {
     /// Models, for people; agents reach them through the door. `None` where the host has none.
     pub fn inference(&self) -> Option<&Inference> {
         self.inference.as_ref()
+    }
+
+    /// What may be spent on models, and what was. `None` where the host has none.
+    pub fn budgets(&self) -> Option<&Budgets> {
+        self.budgets.as_ref()
     }
 
     /// The watched directories. Its methods block.
@@ -498,6 +529,11 @@ impl Control {
             Ok(()) => Drained::Completely,
             Err(_) => Drained::Partly { running: self.admission.running() },
         };
+        if let Some(budgets) = &self.budgets
+            && let Err(error) = budgets.record().await
+        {
+            tracing::warn!(%error, "what was last spent on models was not recorded");
+        }
         let integrity = Arc::clone(&self.integrity);
         if let Err(error) = tokio::task::spawn_blocking(move || integrity.stop()).await {
             tracing::error!(%error, "the watches did not end in order");

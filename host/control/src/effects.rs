@@ -72,7 +72,7 @@ impl Door {
         if !request.method.is_safe() {
             self.egress.check(call, &request)?;
             self.recorder
-                .intended(call.call_id, "http-request", &subject, None)
+                .intended(call, "http-request", &subject, None)
                 .await
                 .map_err(|error| EffectError::NotRecorded(error.to_string()))?;
         }
@@ -83,7 +83,7 @@ impl Door {
             Err(EffectError::Denied(_)) => return result,
             Err(error) => HttpEnd::Error(error.to_string()),
         };
-        self.recorder.http_performed(call.call_id, subject, end);
+        self.recorder.http_performed(call, subject, end);
         result
     }
 
@@ -101,7 +101,7 @@ impl Door {
         let (verb, detail) = file_words(&change);
         let subject = format!("{verb} {path}");
         self.recorder
-            .intended(call.call_id, "change-file", &subject, detail.as_deref())
+            .intended(call, "change-file", &subject, detail.as_deref())
             .await
             .map_err(|error| EffectError::NotRecorded(error.to_string()))?;
         self.intents.note(call.call_id, path, &change.kind);

@@ -6,11 +6,12 @@ use std::path::PathBuf;
 
 use foreshore_domain::component::ComponentRef;
 use foreshore_runtime::{EngineError, LoadFailure, LoaderError};
-use foreshore_store::{AppendError, OpenError};
+use foreshore_store::{AppendError, OpenError, ReadError};
 use semver::Version;
 
 use crate::conversations::ConversationFault;
 use crate::egress::EgressError;
+use crate::identities::IdentityFault;
 
 /// The host did not start.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +54,12 @@ pub enum StartError {
     /// The turns that had not ended could not be read.
     #[error("the open turns cannot be read: {0}")]
     Turns(#[from] ConversationFault),
+    /// The credentials could not be read.
+    #[error("the credentials cannot be read: {0}")]
+    Identities(#[from] IdentityFault),
+    /// What was spent today could not be read: nobody is given a fresh budget for that.
+    #[error("what was spent today cannot be read: {0}")]
+    Budgets(#[from] ReadError),
     /// A number of calls or a time of zero.
     #[error("{setting} = 0 is refused: it is at least 1")]
     Zero {

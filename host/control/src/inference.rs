@@ -17,8 +17,8 @@ use foreshore_domain::inference::{
 };
 use foreshore_domain::ports::BoxFuture;
 
-use crate::clock;
 use crate::turns::{Asker, Models};
+use crate::{budgets, clock};
 
 /// Whoever asks models. Cheap to clone.
 #[derive(Clone)]
@@ -121,11 +121,7 @@ fn agent(asker: &Asker) -> Caller {
     let name = format!("agent:{}", asker.agent);
     let mut caller = Caller::new(asker.tenant.as_str(), name, Priority::Agent);
     caller.time_limit = Some(asker.time_limit.max(Duration::from_millis(1)));
-    caller.budgets = vec![
-        BudgetKey::new(BudgetScope::Tenant, asker.tenant.as_str()),
-        BudgetKey::new(BudgetScope::Agent, &*asker.agent),
-        BudgetKey::new(BudgetScope::Conversation, asker.conversation.as_str()),
-    ];
+    caller.budgets = budgets::keys(&asker.tenant, &asker.agent, Some(&asker.conversation));
     caller.at_unix_ms = clock::now_unix_ms();
     caller
 }

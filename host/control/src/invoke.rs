@@ -16,8 +16,9 @@ use std::task::Poll;
 use bytes::Bytes;
 use foreshore_domain::call::{CallContext, CallError, Denials, Meter, Observer};
 use foreshore_domain::component::ToolName;
-use foreshore_domain::denial::Denial;
+use foreshore_domain::denial::{Denial, DenialCode};
 use foreshore_domain::id::{CallId, TurnId};
+use foreshore_domain::identity::{Permission, Principal};
 use foreshore_domain::limits::LimitsPatch;
 use foreshore_domain::outcome::{CallFailure, Content, Logs, Outcome, ToolResult, Usage};
 use foreshore_runtime::{CallReport, Found, LoadError, NotFound, Snapshot, Tool};
@@ -39,18 +40,26 @@ pub struct Invocation {
     pub arguments: Bytes,
     /// Limits to lower; a value above the operator's changes nothing.
     pub limits: LimitsPatch,
+    /// On whose behalf it is made.
+    pub principal: Arc<Principal>,
     /// Who watches, if anybody.
     pub observer: Option<Arc<dyn Observer>>,
 }
 
 impl Invocation {
-    /// A call with the operator's limits that nobody watches.
+    /// A call with the operator's limits that nobody watches, on behalf of the host itself.
     pub fn new(tool: ToolName, arguments: impl Into<Bytes>) -> Self {
-        Self { tool, arguments: arguments.into(), limits: LimitsPatch::default(), observer: None }
+        Self {
+            tool,
+            arguments: arguments.into(),
+            limits: LimitsPatch::default(),
+            principal: Principal::host(),
+            observer: None,
+        }
     }
 }
 
-/// On whose behalf a call is made, as its events name it.
+/// Who makes a call, as its events name it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Caller {
     /// A person or a program, from outside.
@@ -121,7 +130,8 @@ impl Invoker {
         caller: Caller,
         beside: Option<Beside>,
     ) -> Result<Run, CallError> {
-        let found = self.resolve(call_id, snapshot, &invocation.tool)?;
+        permitted(&invocation)?;
+        let found = self.resolve(call_id, snapshot, &invocation)?;
         let (component, tool) = (found.component(), found.tool());
         let invalid = |pointer: String, message: String| CallError::InvalidArguments {
             tool: invocation.tool.to_string(),
@@ -142,6 +152,7 @@ impl Invoker {
             digest: component.digest(),
             tool: Arc::clone(&tool.name),
             hints: tool.definition.hints,
+            principal: invocation.principal,
             grant: Arc::clone(&policy.grant),
             limits,
             turn: None,
@@ -164,15 +175,16 @@ impl Invoker {
         &self,
         call_id: CallId,
         snapshot: &Snapshot,
-        name: &ToolName,
+        invocation: &Invocation,
     ) -> Result<Found, CallError> {
+        let name = &invocation.tool;
         snapshot.find(name).map_err(|not_found| {
             let refused = not_found.refused.clone();
             let error = Self::not_found(name, not_found);
             if let (CallError::Denied(denial), Some(refused)) = (&error, refused)
                 && let Some(component) = &refused.reference
             {
-                self.recorder.denied(call_id, component, denial.clone());
+                self.recorder.denied(call_id, component, denial.clone(), &invocation.principal);
             }
             error
         })
@@ -193,6 +205,19 @@ impl Invoker {
             },
         }
     }
+}
+
+/// Whether whoever asks may call the tool: the second of two walls for requests from outside, the
+/// only one for whoever acts on somebody's behalf.
+fn permitted(invocation: &Invocation) -> Result<(), CallError> {
+    let Invocation { tool, principal, .. } = invocation;
+    if principal.may_call(tool) {
+        return Ok(());
+    }
+    let (code, subject) = (DenialCode::ToolNotPermitted, format!("tool {tool}"));
+    let grant =
+        format!("a role with {} for {}.{}", Permission::CallTools, tool.component, tool.tool);
+    Err(CallError::Denied(Denial { code, subject, grant }))
 }
 
 /// One call that may run. Owns all that it needs, so that it can outlive whoever asked.
@@ -275,6 +300,11 @@ impl Ending {
         Ok(denials)
     }
 
+    fn deny(&self, denial: Denial) {
+        let CallContext { call_id, component, principal, .. } = &*self.context;
+        self.recorder.denied(*call_id, component, denial, principal);
+    }
+
     fn facts(&self) -> CallFacts {
         CallFacts::of(&self.context, self.caller.clone())
     }
@@ -284,12 +314,12 @@ impl Ending {
     fn record_denials(&self, error: Option<&CallError>) -> Vec<Denial> {
         let denials = self.context.denials.take();
         for denial in &denials {
-            self.recorder.denied(self.context.call_id, &self.context.component, denial.clone());
+            self.deny(denial.clone());
         }
         if let Some(CallError::Denied(denial)) = error
             && !denials.contains(denial)
         {
-            self.recorder.denied(self.context.call_id, &self.context.component, denial.clone());
+            self.deny(denial.clone());
         }
         denials
     }

@@ -7,6 +7,7 @@
 
 mod admission;
 mod arguments;
+pub mod budgets;
 mod catalog;
 mod checkpoints;
 mod clock;
@@ -18,6 +19,7 @@ mod effects;
 pub mod egress;
 mod error;
 mod events;
+pub mod identities;
 mod inference;
 pub mod integrity;
 mod intents;
@@ -32,6 +34,7 @@ mod upkeep;
 mod watch;
 
 pub use admission::{ConcurrencyConfig, Permit};
+pub use budgets::{Budgets, BudgetsConfig, DailyLimit};
 pub use checkpoints::{WebhookUrl, WebhookUrlError};
 pub use clock::now_unix_ms;
 pub use components::Selection;
@@ -40,6 +43,7 @@ pub use conversations::Conversations;
 pub use effects::Door;
 pub use error::{PutError, RemoveError, StartError};
 pub use events::{EventFilter, Page};
+pub use identities::Identities;
 pub use inference::Inference;
 pub use integrity::Integrity;
 pub use invoke::Invocation;

@@ -11,6 +11,7 @@ use foreshore_domain::component::ComponentRef;
 use foreshore_domain::denial::Denial;
 use foreshore_domain::event::{EventKind, NewEvent, Stream, Tenant};
 use foreshore_domain::id::{CallId, Digest, TurnId};
+use foreshore_domain::identity::{Principal, Subject};
 use foreshore_domain::outcome::Usage;
 use foreshore_store::{AppendError, Commit, Journal};
 use serde::Serialize;
@@ -21,8 +22,6 @@ use crate::turns::payload::Entry;
 
 /// The most of a text that others chose that goes into an event.
 const TEXT_MAX_CHARS: usize = 1_024;
-/// Until there are tenants.
-const TENANT: Tenant = Tenant::DEFAULT;
 
 /// Writes events. Cheap to clone.
 #[derive(Clone)]
@@ -37,6 +36,7 @@ pub(crate) struct CallFacts {
     component: ComponentRef,
     digest: Digest,
     tool: Arc<str>,
+    principal: Arc<Principal>,
     caller: Caller,
 }
 
@@ -47,7 +47,16 @@ impl CallFacts {
             component: context.component.clone(),
             digest: context.digest,
             tool: Arc::clone(&context.tool),
+            principal: Arc::clone(&context.principal),
             caller,
+        }
+    }
+
+    /// Who it is for, where that is not the host itself.
+    fn principal(&self) -> Option<String> {
+        match &self.principal.subject {
+            Subject::Host => None,
+            subject => Some(subject.to_string()),
         }
     }
 
@@ -81,6 +90,8 @@ struct CallStarted<'a> {
     digest: &'a str,
     tool: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
+    principal: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     agent: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     turn: Option<TurnId>,
@@ -91,6 +102,8 @@ struct CallCompleted<'a> {
     component: &'a str,
     digest: &'a str,
     tool: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    principal: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     agent: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -162,10 +175,12 @@ impl Recorder {
             component: &facts.component.to_string(),
             digest: &facts.digest.to_string(),
             tool: &facts.tool,
+            principal: facts.principal(),
             agent: facts.agent(),
             turn: facts.turn(),
         });
-        self.append(Stream::Call(facts.call_id), EventKind::CallStarted, payload).await
+        let (stream, tenant) = (Stream::Call(facts.call_id), facts.principal.tenant.clone());
+        self.append(stream, tenant, EventKind::CallStarted, payload).await
     }
 
     /// Soon on disk: for a call that changed nothing.
@@ -203,11 +218,18 @@ impl Recorder {
         }
     }
 
-    pub(crate) fn denied(&self, call_id: CallId, component: &ComponentRef, denial: Denial) {
+    pub(crate) fn denied(
+        &self,
+        call_id: CallId,
+        component: &ComponentRef,
+        denial: Denial,
+        principal: &Principal,
+    ) {
+        let tenant = principal.tenant.clone();
         let (at_unix_ms, component) = (clock::now_unix_ms(), component.clone());
         self.journal.append_soon_with(move || NewEvent {
             at_unix_ms,
-            tenant: TENANT,
+            tenant,
             stream: Stream::Call(call_id),
             kind: EventKind::EffectDenied,
             payload: json(&EffectDenied {
@@ -221,7 +243,7 @@ impl Recorder {
     /// On disk when this returns: the effect may be performed.
     pub(crate) async fn intended(
         &self,
-        call_id: CallId,
+        call: &CallContext,
         effect: &'static str,
         subject: &str,
         detail: Option<&str>,
@@ -233,11 +255,13 @@ impl Recorder {
             status: None,
             error: None,
         });
-        self.append(Stream::Call(call_id), EventKind::EffectIntended, payload).await
+        let (stream, tenant) = (Stream::Call(call.call_id), call.principal.tenant.clone());
+        self.append(stream, tenant, EventKind::EffectIntended, payload).await
     }
 
     /// Soon on disk, and in any case before a completion of the same call that is.
-    pub(crate) fn http_performed(&self, call_id: CallId, subject: String, end: HttpEnd) {
+    pub(crate) fn http_performed(&self, call: &CallContext, subject: String, end: HttpEnd) {
+        let (call_id, tenant) = (call.call_id, call.principal.tenant.clone());
         let at_unix_ms = clock::now_unix_ms();
         self.journal.append_soon_with(move || {
             let (status, error) = match end {
@@ -246,7 +270,7 @@ impl Recorder {
             };
             NewEvent {
                 at_unix_ms,
-                tenant: TENANT,
+                tenant,
                 stream: Stream::Call(call_id),
                 kind: EventKind::EffectPerformed,
                 payload: json(&EffectEvent {
@@ -262,10 +286,10 @@ impl Recorder {
 
     /// What goes into the commit of a change of memory, so that neither is there without the
     /// other.
-    pub(crate) fn remembered(call_id: CallId, subject: &str) -> NewEvent {
+    pub(crate) fn remembered(call_id: CallId, subject: &str, tenant: Tenant) -> NewEvent {
         NewEvent {
             at_unix_ms: clock::now_unix_ms(),
-            tenant: TENANT,
+            tenant,
             stream: Stream::Call(call_id),
             kind: EventKind::EffectPerformed,
             payload: json(&EffectEvent {
@@ -290,24 +314,27 @@ impl Recorder {
             code: facts.refusal.map(|(code, _)| code),
             error: error.as_deref(),
         });
-        if let Err(error) = self.append(Stream::Component(name), kind, payload).await {
+        if let Err(error) =
+            self.append(Stream::Component(name), Tenant::DEFAULT, kind, payload).await
+        {
             tracing::error!(%error, event = kind.as_str(), "a change of components was not recorded");
         }
     }
 
     pub(crate) async fn host(&self, kind: EventKind) -> Result<(), AppendError> {
         let payload = json(&HostEvent { version: env!("CARGO_PKG_VERSION") });
-        self.append(Stream::Host, kind, payload).await
+        self.append(Stream::Host, Tenant::DEFAULT, kind, payload).await
     }
 
     async fn append(
         &self,
         stream: Stream,
+        tenant: Tenant,
         kind: EventKind,
         payload: Vec<u8>,
     ) -> Result<(), AppendError> {
         let at_unix_ms = clock::now_unix_ms();
-        let event = NewEvent { at_unix_ms, tenant: TENANT, stream, kind, payload };
+        let event = NewEvent { at_unix_ms, tenant, stream, kind, payload };
         self.journal.append(event).await.map(|_| ())
     }
 }
@@ -322,6 +349,7 @@ fn call_completed(
         component: &facts.component.to_string(),
         digest: &facts.digest.to_string(),
         tool: &facts.tool,
+        principal: facts.principal(),
         agent: facts.agent(),
         turn: facts.turn(),
         outcome,
@@ -332,7 +360,8 @@ fn call_completed(
         egress_bytes: usage.egress_bytes,
     });
     let (stream, kind) = (Stream::Call(facts.call_id), EventKind::CallCompleted);
-    NewEvent { at_unix_ms, tenant: TENANT, stream, kind, payload }
+    let tenant = facts.principal.tenant.clone();
+    NewEvent { at_unix_ms, tenant, stream, kind, payload }
 }
 
 fn json(payload: &impl Serialize) -> Vec<u8> {

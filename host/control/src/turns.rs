@@ -35,6 +35,7 @@ mod resume;
 mod run;
 pub(crate) mod running;
 mod shape;
+mod shown;
 mod slots;
 mod start;
 pub(crate) mod step;
@@ -52,7 +53,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use foreshore_domain::agent::AgentPolicy;
 use foreshore_domain::call::Interruption;
 use foreshore_domain::conversation::{Conversation, Decision, TurnUsage};
-use foreshore_domain::event::{NewEvent, Stream, Tenant};
+use foreshore_domain::event::{EventKind, NewEvent, Stream, Tenant};
 use foreshore_domain::id::{QuestionId, TurnId};
 use foreshore_store::Journal;
 use foreshore_store::conversations::TurnState;
@@ -79,9 +80,11 @@ use self::agents::Agents;
 use self::hub::Hub;
 use self::lanes::Lanes;
 use self::running::Running;
+use self::shown::Shown;
 use self::slots::Slots;
 use self::tools::Tools;
 use self::waits::Waits;
+use crate::budgets::Budgets;
 use crate::conversations::{ConversationFault, Conversations};
 use crate::memory::Memory;
 use crate::record::Recorder;
@@ -121,6 +124,8 @@ pub(crate) struct TurnsHost {
     pub(crate) agents: Arc<dyn Agents>,
     pub(crate) policies: BTreeMap<String, Arc<AgentPolicy>>,
     pub(crate) config: TurnsConfig,
+    /// `None` where no model can be asked that costs anything.
+    pub(crate) budgets: Option<Budgets>,
     pub(crate) running: Arc<Running>,
     pub(crate) tasks: TaskTracker,
     pub(crate) drain: CancellationToken,
@@ -217,6 +222,10 @@ impl Turns {
         &self.0.host.models
     }
 
+    fn budgets(&self) -> Option<&Budgets> {
+        self.0.host.budgets.as_ref()
+    }
+
     pub(crate) fn tools(&self) -> &Arc<dyn Tools> {
         &self.0.host.tools
     }
@@ -274,6 +283,11 @@ impl Turns {
         self.0.hub.publish(conversation, update);
     }
 
+    /// Tells those who watch what is not kept.
+    pub(crate) fn show(&self, turn: TurnId, conversation: &Conversation, event: TurnEvent) {
+        self.publish(conversation, TurnUpdate { id: None, turn, event });
+    }
+
     /// Tells those who watch what was recorded, under its numbers.
     pub(crate) fn tell(
         &self,
@@ -284,6 +298,23 @@ impl Turns {
         for (event, seq) in events {
             for event in told::told(self.journal(), event.kind.as_str(), &event.payload) {
                 self.publish(conversation, TurnUpdate { id: Some(seq), turn, event });
+            }
+        }
+    }
+
+    /// The same, and behind each phase what was said in it.
+    pub(crate) fn tell_in_order(
+        &self,
+        turn: TurnId,
+        conversation: &Conversation,
+        events: impl Iterator<Item = (NewEvent, u64)>,
+        shown: &Shown,
+    ) {
+        for (event, seq) in events {
+            let is_phase = event.kind == EventKind::TurnPhase;
+            self.tell(turn, conversation, std::iter::once((event, seq)));
+            if is_phase {
+                shown.phase_told(|delta| self.show(turn, conversation, delta));
             }
         }
     }

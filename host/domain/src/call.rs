@@ -9,6 +9,7 @@ use crate::component::{ComponentRef, ToolHints};
 use crate::denial::Denial;
 use crate::grant::Grant;
 use crate::id::{CallId, Digest};
+use crate::identity::Principal;
 use crate::limits::Limits;
 use crate::outcome::LogLine;
 
@@ -25,6 +26,8 @@ pub struct CallContext {
     pub tool: Arc<str>,
     /// How the tool says it behaves.
     pub hints: ToolHints,
+    /// On whose behalf. Whose data it sees follows.
+    pub principal: Arc<Principal>,
     /// What it may touch.
     pub grant: Arc<Grant>,
     /// What it may use.

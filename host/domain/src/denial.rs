@@ -31,6 +31,10 @@ pub enum DenialCode {
     MemoryReadOnly,
     /// The agent may not call the tool.
     ToolNotGranted,
+    /// Whoever asks may not call the tool.
+    ToolNotPermitted,
+    /// Whoever asks may not ask the agent.
+    AgentNotPermitted,
     /// The agent may not name the model.
     ModelNotGranted,
     /// The agent may not delegate to the other agent.
@@ -60,6 +64,8 @@ impl DenialCode {
         Self::MemoryNotGranted,
         Self::MemoryReadOnly,
         Self::ToolNotGranted,
+        Self::ToolNotPermitted,
+        Self::AgentNotPermitted,
         Self::ModelNotGranted,
         Self::AgentNotGranted,
         Self::DelegationTooDeep,
@@ -83,6 +89,8 @@ impl DenialCode {
             Self::MemoryNotGranted => "memory_not_granted",
             Self::MemoryReadOnly => "memory_read_only",
             Self::ToolNotGranted => "tool_not_granted",
+            Self::ToolNotPermitted => "tool_not_permitted",
+            Self::AgentNotPermitted => "agent_not_permitted",
             Self::ModelNotGranted => "model_not_granted",
             Self::AgentNotGranted => "agent_not_granted",
             Self::DelegationTooDeep => "delegation_too_deep",

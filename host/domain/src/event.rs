@@ -136,6 +136,8 @@ pub enum Stream {
     Turn(crate::id::TurnId),
     /// One question to a person.
     Question(crate::id::QuestionId),
+    /// One API key, or one line of refresh tokens.
+    Credential(crate::id::KeyId),
     /// The host itself.
     Host,
 }
@@ -151,14 +153,24 @@ impl Stream {
             | Self::Conversation(_)
             | Self::Root(_)
             | Self::Turn(_)
-            | Self::Question(_) => true,
+            | Self::Question(_)
+            | Self::Credential(_) => true,
         }
     }
 
     /// [`Self::is_guarded`] of a stream as it is written in the journal.
     pub fn is_guarded_text(stream: &str) -> bool {
         stream.split_once('/').is_some_and(|(kind, _)| {
-            matches!(kind, "component" | "memory" | "conversation" | "root" | "turn" | "question")
+            matches!(
+                kind,
+                "component"
+                    | "memory"
+                    | "conversation"
+                    | "root"
+                    | "turn"
+                    | "question"
+                    | "credential"
+            )
         })
     }
 
@@ -169,7 +181,11 @@ impl Stream {
             | Self::Memory(name)
             | Self::Conversation(name)
             | Self::Root(name) => name.len(),
-            Self::Call(_) | Self::Turn(_) | Self::Question(_) | Self::Host => 0,
+            Self::Call(_)
+            | Self::Turn(_)
+            | Self::Question(_)
+            | Self::Credential(_)
+            | Self::Host => 0,
         }
     }
 }
@@ -184,6 +200,7 @@ impl fmt::Display for Stream {
             Self::Root(name) => write!(f, "root/{name}"),
             Self::Turn(id) => write!(f, "turn/{id}"),
             Self::Question(id) => write!(f, "question/{id}"),
+            Self::Credential(id) => write!(f, "credential/{id}"),
             Self::Host => f.write_str("host"),
         }
     }
@@ -259,6 +276,18 @@ pub enum EventKind {
     QuestionAnswered,
     /// Tokens and money were spent.
     BudgetSpent,
+    /// An API key was made.
+    KeyIssued,
+    /// An API key counts no longer.
+    KeyRevoked,
+    /// Somebody was given an access token and a refresh token.
+    TokensStarted,
+    /// A refresh token was used, and replaced.
+    TokensRotated,
+    /// No token of a line counts any longer.
+    TokensRevoked,
+    /// A request was refused for who asks.
+    RequestRefused,
     /// A file of a watched directory was taken as it is.
     FileBaselined,
     /// A file of a watched directory changed.
@@ -321,6 +350,12 @@ impl EventKind {
         Self::QuestionAsked,
         Self::QuestionAnswered,
         Self::BudgetSpent,
+        Self::KeyIssued,
+        Self::KeyRevoked,
+        Self::TokensStarted,
+        Self::TokensRotated,
+        Self::TokensRevoked,
+        Self::RequestRefused,
         Self::FileBaselined,
         Self::FileChanged,
         Self::FileApproved,
@@ -371,6 +406,12 @@ impl EventKind {
             Self::QuestionAsked => "question.asked",
             Self::QuestionAnswered => "question.answered",
             Self::BudgetSpent => "budget.spent",
+            Self::KeyIssued => "key.issued",
+            Self::KeyRevoked => "key.revoked",
+            Self::TokensStarted => "tokens.started",
+            Self::TokensRotated => "tokens.rotated",
+            Self::TokensRevoked => "tokens.revoked",
+            Self::RequestRefused => "request.refused",
             Self::FileBaselined => "file.baselined",
             Self::FileChanged => "file.changed",
             Self::FileApproved => "file.approved",

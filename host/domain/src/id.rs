@@ -61,6 +61,9 @@ ids! {
     TurnId: "turn_";
     /// Names one question to a person: `ask_` and a UUIDv7 in 32 hex digits.
     QuestionId: "ask_";
+    /// Names one API key or one line of refresh tokens: `key_` and a UUIDv7 in 32 hex digits. No
+    /// secret: it is in lists and in records.
+    KeyId: "key_";
 }
 
 fn new_v7(now_unix_ms: u64) -> uuid::Uuid {

@@ -4,11 +4,13 @@
 //! since what an agent asked and was told is kept in the journal. Deliberately absent: wire
 //! formats of model servers, backends, breakers and budgets, which are the broker's.
 
+mod budget;
 mod error;
 mod model;
 
 use serde::{Deserialize, Serialize};
 
+pub use budget::BudgetExhausted;
 pub use error::{InferenceError, TimedOut};
 pub use model::{Model, ModelDetails, RunningModel};
 

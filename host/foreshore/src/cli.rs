@@ -7,6 +7,8 @@
 
 mod activity;
 mod agent;
+mod answer;
+mod budget;
 mod call;
 mod chat;
 mod completions;
@@ -26,6 +28,7 @@ pub(crate) mod scripted_model;
 mod serve;
 mod store;
 mod test;
+mod token;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -56,6 +59,8 @@ enum Command {
     /// See which agents can be asked
     #[command(subcommand)]
     Agent(agent::Agent),
+    /// See what may be spent on models today, and what was
+    Budget(budget::Budget),
     /// List, read, search, fork and put away conversations
     #[command(subcommand)]
     Conversation(conversation::Conversation),
@@ -89,6 +94,9 @@ enum Command {
     Test(test::Test),
     /// Measure what the sandbox costs, each figure against its floor in the same run
     Bench(crate::bench::Bench),
+    /// Issue, list and revoke credentials
+    #[command(subcommand)]
+    Token(token::Token),
     /// Check or print the configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -149,6 +157,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Serve(command) => command.run(),
         Command::Chat(command) => command.run(),
         Command::Agent(command) => command.run(),
+        Command::Budget(command) => command.run(),
         Command::Conversation(command) => command.run(),
         Command::Replay(command) => command.run(),
         Command::Call(command) => command.run(),
@@ -162,6 +171,7 @@ pub(crate) fn main() -> ExitCode {
         Command::New(command) => command.run(),
         Command::Test(command) => command.run(),
         Command::Bench(command) => command.run(),
+        Command::Token(command) => command.run(),
         Command::Config(command) => command.run(),
         Command::Completions(command) => command.run(),
     };

@@ -27,6 +27,7 @@ pub(crate) use self::stream::{EventStream, ServerEvent};
 use crate::cli::exit::Failure;
 use crate::config::Config;
 use crate::server_file::ServerFile;
+use crate::token_file;
 use crate::wire_up::{self, Plan};
 
 /// How long a server that is there has to say so.
@@ -49,6 +50,8 @@ pub(crate) struct ApiProblem {
 /// Whom to ask.
 pub(crate) struct Client {
     address: SocketAddr,
+    /// What it shows.
+    token: Option<String>,
     own: Option<OwnHost>,
 }
 
@@ -108,7 +111,7 @@ fn ask_by<T>(
 /// The server that has a data directory, if one answers.
 pub(crate) async fn running(config: &Config) -> Option<SocketAddr> {
     let address = ServerFile::read(&config.data)?.reachable();
-    let answer = exchange(address, "GET", "/healthz", None, "application/json");
+    let answer = exchange((address, None), "GET", "/healthz", None, "application/json");
     let answer = tokio::time::timeout(ANSWERS_WITHIN, answer).await.ok()?.ok()?;
     answer.status().is_success().then_some(address)
 }
@@ -121,13 +124,16 @@ impl Client {
 
     async fn find(config: &Config, plan: Plan) -> Result<Self, Failure> {
         if let Some(address) = running(config).await {
-            return Ok(Self { address, own: None });
+            let token = token_file::of_command(&config.data)?;
+            return Ok(Self { address, token, own: None });
         }
         let control = wire_up::start(config, plan).await;
         let control = control.map_err(|failure| held(config, failure))?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
         let listener = listener.context("a free port").map_err(Failure::Start)?;
         let address = listener.local_addr().context("a free port").map_err(Failure::Start)?;
+        let token = control.identities().own_key().context("a key").map_err(Failure::Start)?;
+        let token = Some(token.reveal().to_owned());
         let (stop, stopped) = oneshot::channel();
         let (served_by, gateway) = (Arc::clone(&control), wire_up::gateway(config));
         let served = tokio::spawn(async move {
@@ -140,7 +146,7 @@ impl Client {
                 tracing::error!(%error, "the host of this command stopped serving");
             }
         });
-        Ok(Self { address, own: Some(OwnHost { control, stop, served }) })
+        Ok(Self { address, token, own: Some(OwnHost { control, stop, served }) })
     }
 
     /// Whether a server answers, and not this process.
@@ -151,6 +157,10 @@ impl Client {
     /// Where it is asked.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    fn whom(&self) -> (SocketAddr, Option<&str>) {
+        (self.address, self.token.as_deref())
     }
 
     async fn end(self) {
@@ -176,7 +186,18 @@ impl Client {
         body: Option<&Value>,
     ) -> Result<Value, Failure> {
         let body = body.map(ToString::to_string);
-        let answer = exchange(self.address, method, path, body, "application/json").await;
+        let answer = exchange(self.whom(), method, path, body, "application/json").await;
+        let answer = answer.with_context(|| format!("the server at {}", self.address))?;
+        read(answer).await
+    }
+
+    /// Sends a component and reads the answer.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub(crate) async fn send_component(&self, path: &str, wasm: Bytes) -> Result<Value, Failure> {
+        let body = Some(("application/wasm", wasm));
+        let answer = exchange_body(self.whom(), "POST", path, body, "application/json").await;
         let answer = answer.with_context(|| format!("the server at {}", self.address))?;
         read(answer).await
     }
@@ -187,7 +208,7 @@ impl Client {
     /// [`Failure::Other`] if nobody answered.
     pub(crate) async fn readiness(&self) -> Result<Value, Failure> {
         let path = "/readyz?verbose";
-        let answer = exchange(self.address, "GET", path, None, "application/json").await;
+        let answer = exchange(self.whom(), "GET", path, None, "application/json").await;
         let answer = answer.with_context(|| format!("the server at {}", self.address))?;
         let body = answer.into_body().collect().await.context("the answer broke off")?.to_bytes();
         Ok(serde_json::from_slice(&body).context("the answer is no JSON")?)
@@ -198,7 +219,7 @@ impl Client {
     /// # Errors
     /// As [`Self::send`].
     pub(crate) async fn text(&self, path: &str) -> Result<String, Failure> {
-        let answer = exchange(self.address, "GET", path, None, "*/*").await;
+        let answer = exchange(self.whom(), "GET", path, None, "*/*").await;
         let answer = answer.with_context(|| format!("the server at {}", self.address))?;
         if !answer.status().is_success() {
             return read(answer).await.map(|value| value.to_string());
@@ -218,7 +239,7 @@ impl Client {
         body: Option<&Value>,
     ) -> Result<EventStream, Failure> {
         let body = body.map(ToString::to_string);
-        let answer = exchange(self.address, method, path, body, "text/event-stream").await;
+        let answer = exchange(self.whom(), method, path, body, "text/event-stream").await;
         let answer = answer.with_context(|| format!("the server at {}", self.address))?;
         if answer.status().is_success() {
             return Ok(EventStream::new(answer.into_body()));
@@ -231,7 +252,7 @@ impl Client {
     /// # Errors
     /// As [`Self::send`].
     pub(crate) async fn follow(&self, path: &str) -> Result<Incoming, Failure> {
-        let answer = exchange(self.address, "GET", path, None, "text/event-stream").await;
+        let answer = exchange(self.whom(), "GET", path, None, "text/event-stream").await;
         let answer = answer.with_context(|| format!("the server at {}", self.address))?;
         if answer.status().is_success() {
             return Ok(answer.into_body());
@@ -241,10 +262,21 @@ impl Client {
 }
 
 async fn exchange(
-    address: SocketAddr,
+    whom: (SocketAddr, Option<&str>),
     method: &str,
     path: &str,
     body: Option<String>,
+    accept: &str,
+) -> anyhow::Result<http::Response<Incoming>> {
+    let body = body.map(|json| ("application/json", Bytes::from(json)));
+    exchange_body(whom, method, path, body, accept).await
+}
+
+async fn exchange_body(
+    (address, token): (SocketAddr, Option<&str>),
+    method: &str,
+    path: &str,
+    body: Option<(&str, Bytes)>,
     accept: &str,
 ) -> anyhow::Result<http::Response<Incoming>> {
     let stream = TcpStream::connect(address).await.context("cannot be reached")?;
@@ -256,10 +288,14 @@ async fn exchange(
         .uri(path)
         .header(http::header::HOST, address.to_string())
         .header(http::header::ACCEPT, accept);
-    if body.is_some() {
-        request = request.header(http::header::CONTENT_TYPE, "application/json");
+    if let Some((content_type, _)) = body {
+        request = request.header(http::header::CONTENT_TYPE, content_type);
     }
-    let request = request.body(Full::new(Bytes::from(body.unwrap_or_default())))?;
+    if let Some(token) = token {
+        request = request.header(http::header::AUTHORIZATION, format!("Bearer {token}"));
+    }
+    let body = body.map(|(_, bytes)| bytes).unwrap_or_default();
+    let request = request.body(Full::new(body))?;
     Ok(sender.send_request(request).await?)
 }
 

@@ -5,11 +5,14 @@
 //! all stop the start. Nothing is skipped with a warning.
 
 pub(crate) mod agents;
+pub(crate) mod auth;
+pub(crate) mod budgets;
 pub(crate) mod files;
 pub(crate) mod inference;
 pub(crate) mod policies;
 pub(crate) mod print;
 mod reader;
+pub(crate) mod roles;
 pub(crate) mod sections;
 mod sources;
 pub(crate) mod tree;

@@ -12,6 +12,7 @@ mod config;
 mod nearest;
 mod server_file;
 mod telemetry;
+mod token_file;
 mod version;
 mod wire_up;
 

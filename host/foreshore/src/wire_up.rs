@@ -14,12 +14,12 @@ use anyhow::Context as _;
 use bytes::Bytes;
 use foreshore_broker::Broker;
 use foreshore_control::{
-    Compiler, ConcurrencyConfig, Control, ControlConfig, EgressConfig, EngineConfig, Inference,
-    JournalPlace, LoaderConfig, Origin, Selection, Source, TurnsConfig,
+    BudgetsConfig, Compiler, ConcurrencyConfig, Control, ControlConfig, EgressConfig, EngineConfig,
+    Inference, JournalPlace, LoaderConfig, Origin, Selection, Source, TurnsConfig,
 };
 use foreshore_domain::component::{ComponentRef, Inspection};
 use foreshore_domain::policy::Policies;
-use foreshore_gateway::GatewayConfig;
+use foreshore_gateway::{AuthConfig, GatewayConfig};
 use foreshore_scripted_model::{Script, ScriptedServer};
 use url::Url;
 
@@ -178,6 +178,7 @@ pub(crate) async fn start(config: &Config, plan: Plan) -> Result<Arc<Control>, F
     let control = ControlConfig {
         engine,
         roots,
+        roles: config.roles()?,
         policies: plan.policies,
         journal,
         checkpoint_webhook: webhook.filter(|_| is_server),
@@ -188,6 +189,7 @@ pub(crate) async fn start(config: &Config, plan: Plan) -> Result<Arc<Control>, F
         agents: if runs_agents { config.agents()? } else { BTreeMap::new() },
         inference: if runs_agents { Some(inference(config)?) } else { None },
         turns: turns(&sections.concurrency),
+        budgets: if runs_agents { config.budgets()? } else { BudgetsConfig::default() },
         egress: plan.egress,
         watch,
         ..ControlConfig::new(loader(config)?)
@@ -328,7 +330,23 @@ pub(crate) fn gateway(config: &Config) -> GatewayConfig {
         hosts: server.hosts.clone(),
         origins: server.origins.clone(),
         limits: server.limits.clone(),
+        auth: AuthConfig::default(),
     }
+}
+
+/// Credentials do not cross a network in the clear, unless the operator says that a proxy sees to
+/// it.
+fn check_listen(config: &Config) -> Result<(), ConfigError> {
+    let server = &config.sections.server;
+    let address = server.listen.0.0;
+    if address.ip().is_loopback() || server.plaintext {
+        return Ok(());
+    }
+    let message = format!(
+        "{address} is no loopback address, and credentials would cross the network in the clear; set server.plaintext = true if a proxy in front has TLS, or listen on 127.0.0.1:{}",
+        address.port()
+    );
+    Err(config.refused(&["server", "listen"], &message))
 }
 
 /// Whether the parts would accept their settings; nothing is started.
@@ -339,7 +357,11 @@ pub(crate) fn check(config: &Config) -> Result<(), ConfigError> {
     crate::telemetry::filter(&config.sections.log)?;
     config.watched_roots()?;
     config.agents()?;
+    config.roles()?;
+    config.issuers()?;
+    config.budgets()?;
     config.inference()?;
+    check_listen(config)?;
     gateway(config).checked().map_err(|error| config.refused(&["server"], &error))?;
     let ceiling = engine(&config.sections.runtime).memory_ceiling_bytes;
     for (name, limits) in config.policies.limits() {

@@ -7,6 +7,7 @@
 use std::num::NonZeroU64;
 use std::time::Duration;
 
+use crate::auth::AuthConfig;
 use crate::guard::Authority;
 
 /// The `[server]` section.
@@ -21,6 +22,9 @@ pub struct GatewayConfig {
     pub origins: Vec<String>,
     /// What a connection may use.
     pub limits: EdgeLimits,
+    /// Who is let in.
+    #[serde(skip)]
+    pub auth: AuthConfig,
 }
 
 impl GatewayConfig {

@@ -28,11 +28,13 @@ pub(crate) struct Peer {
     pub(crate) pulse: Pulse,
     /// The address that the client connected to.
     pub(crate) local: IpAddr,
+    /// The address that the client connects from.
+    pub(crate) remote: IpAddr,
 }
 
 impl Peer {
-    pub(crate) fn new(edge: Arc<Edge>, local: IpAddr) -> Arc<Self> {
-        Arc::new(Self { edge, pulse: Pulse::new(), local })
+    pub(crate) fn new(edge: Arc<Edge>, local: IpAddr, remote: IpAddr) -> Arc<Self> {
+        Arc::new(Self { edge, pulse: Pulse::new(), local, remote })
     }
 }
 

@@ -54,7 +54,7 @@ impl Problem {
 
     /// A component that is not loaded, by the blame: what the operator could grant is denied,
     /// what the host cannot do is its fault, and all else is wrong with the component.
-    fn load(error: LoadError) -> Refusal {
+    pub(crate) fn load(error: LoadError) -> Refusal {
         let (code, text) = (error.code(), error.to_string());
         match error {
             LoadError::Denied(denial) => Self::denied(denial),
@@ -188,6 +188,16 @@ impl From<TurnFault> for Refusal {
                 let status = StatusCode::SERVICE_UNAVAILABLE;
                 Problem::new(status, code, "Too many turns wait", text)
                     .with_retry_after(retry_after)
+            }
+            TurnFault::BudgetExhausted(budget) => {
+                let status = StatusCode::TOO_MANY_REQUESTS;
+                let mut problem = Problem::new(status, code, "The budget is used up", text);
+                if let Some(ms) = budget.retry_after_ms {
+                    problem = problem.with_retry_after(Duration::from_millis(ms));
+                }
+                problem.setting = Some(budget.setting);
+                problem.allowed = Some(budget.limit);
+                problem
             }
             TurnFault::ShuttingDown => CallError::ShuttingDown.into(),
             TurnFault::ReadOnly { .. } => Problem::store_read_only(text),

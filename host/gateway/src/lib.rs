@@ -9,12 +9,12 @@
 #![forbid(unsafe_code)]
 
 mod api;
+mod auth;
 mod body;
 mod config;
 mod connection;
 mod error;
 mod guard;
-mod moment;
 mod negotiation;
 mod ollama;
 mod openai;
@@ -29,8 +29,10 @@ mod server;
 mod streaming;
 mod wire;
 
+pub use auth::{AuthConfig, AuthMode, KeysError, OwnIssuer, Source, TrustedIssuer};
 pub use config::{ConfigError, EdgeLimitRow, EdgeLimits, GatewayConfig};
 pub use openapi::document as openapi_document;
+pub use routes::{Access, rules};
 pub use server::{Drained, ServeError, serve};
 
 /// The JSON that a call answers with over HTTP, for a command line that answers alike.

@@ -93,9 +93,17 @@ pub(crate) fn require_json(headers: &HeaderMap) -> Result<(), Refusal> {
     if is_json && is_plain(headers) { Ok(()) } else { Err(Problem::unsupported_media_type(WANTED)) }
 }
 
+/// What a component is called.
+const WASM: &str = "application/wasm";
+
+/// Whether a body is said to be a component.
+pub(crate) fn is_wasm(headers: &HeaderMap) -> bool {
+    content_type(headers).is_some_and(|essence| essence.eq_ignore_ascii_case(WASM))
+}
+
 /// Refuses a body that is said to be something else than a component.
 pub(crate) fn require_wasm(headers: &HeaderMap) -> Result<(), Refusal> {
-    const WANTED: &str = "application/wasm";
+    const WANTED: &str = WASM;
     let is_wasm = match content_type(headers) {
         None => !headers.contains_key(CONTENT_TYPE),
         Some(essence) => {

@@ -97,10 +97,16 @@ pub(crate) fn text() -> Bytes {
         api::ollama::running,
         api::ollama::version,
         api::ollama::change,
+        api::budgets::list,
         api::limits::show,
         api::health::openapi,
         api::health::health,
         api::health::ready,
+        api::identity::whoami,
+        api::identity::list,
+        api::identity::issue,
+        api::identity::refresh,
+        api::identity::revoke,
     ),
     components(schemas(wire::ProgressSchema<'static>, wire::LogSchema<'static>)),
     tags(
@@ -113,6 +119,7 @@ pub(crate) fn text() -> Bytes {
         (name = "memory", description = "Records in namespaces, their versions, a graph and a search"),
         (name = "files", description = "Watched directories: what changed, who did it, putting it back"),
         (name = "journal", description = "What happened"),
+        (name = "identity", description = "Who asks, and the credentials there are"),
         (name = "host", description = "The host itself"),
     ),
 )]
@@ -139,11 +146,10 @@ mod tests {
             .collect();
         let routed: BTreeSet<(String, String)> = ROUTES
             .iter()
-            .flat_map(|(path, _, allow)| {
-                allow.split(", ").map(move |method| ((*path).to_owned(), method.to_owned()))
-            })
             // HEAD is GET without the body (RFC 9110, section 9.3.2): documented with it.
-            .filter(|(_, method)| method != "HEAD")
+            .flat_map(|row| {
+                row.rules.iter().map(|(verb, _)| (row.path.to_owned(), verb.as_str().to_owned()))
+            })
             .collect();
         assert_eq!(documented, routed);
     }

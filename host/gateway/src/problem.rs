@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use foreshore_domain::id::CallId;
 use foreshore_domain::outcome::Usage;
-use http::header::{ACCEPT, ALLOW, RETRY_AFTER};
+use http::header::{ACCEPT, ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
+
+use crate::routes::Access;
 
 /// A request that is not served, boxed because it is the rare case.
 pub(crate) type Refusal = Box<Problem>;
@@ -165,6 +167,53 @@ impl Problem {
         problem
     }
 
+    // Who asks.
+
+    pub(crate) fn unauthenticated() -> Refusal {
+        let mut problem = Self::new(
+            StatusCode::UNAUTHORIZED,
+            "authentication_required",
+            "The request does not say who asks",
+            "send Authorization: Bearer TOKEN, with an API key or an access token",
+        )
+        .with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"foreshore\""));
+        problem.grant = Some("foreshore token issue NAME --role caller".to_owned());
+        problem
+    }
+
+    pub(crate) fn invalid_token(why: String) -> Refusal {
+        let challenge =
+            HeaderValue::from_static("Bearer realm=\"foreshore\", error=\"invalid_token\"");
+        Self::new(StatusCode::UNAUTHORIZED, "invalid_token", "The credential does not count", why)
+            .with_header(WWW_AUTHENTICATE, challenge)
+    }
+
+    pub(crate) fn loopback_only() -> Refusal {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "loopback_only",
+            "A server without authentication serves this machine alone",
+            "the server runs with --insecure-no-auth; connect from the machine that it runs on",
+        )
+        .with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"foreshore\""))
+    }
+
+    pub(crate) fn permission_denied(access: Access) -> Refusal {
+        let wanted = match access {
+            Access::Public | Access::Known => String::new(),
+            Access::Needs(permission) => permission.to_string(),
+            Access::Either(one, other) => format!("{one} or {other}"),
+        };
+        let mut problem = Self::new(
+            StatusCode::FORBIDDEN,
+            "permission_denied",
+            "The credential does not permit this",
+            format!("this takes the permission {wanted}"),
+        );
+        problem.grant = Some(format!("a role with {wanted}"));
+        problem
+    }
+
     // What is asked for.
 
     pub(crate) fn not_found(what: &str) -> Refusal {
@@ -179,14 +228,15 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "unknown_component", "No component has this name", detail)
     }
 
-    pub(crate) fn method_not_allowed(allow: &'static str) -> Refusal {
+    pub(crate) fn method_not_allowed(allow: &str) -> Refusal {
+        let methods = HeaderValue::from_str(allow).unwrap_or(HeaderValue::from_static(""));
         Self::new(
             StatusCode::METHOD_NOT_ALLOWED,
             "method_not_allowed",
             "This path does not take that method",
             format!("this path takes {allow}"),
         )
-        .with_header(ALLOW, HeaderValue::from_static(allow))
+        .with_header(ALLOW, methods)
     }
 
     pub(crate) fn not_acceptable(offered: &'static str) -> Refusal {

@@ -23,6 +23,7 @@ use tokio::sync::Semaphore;
 use tracing::Instrument;
 
 use crate::api;
+use crate::auth::{self, Tokens};
 use crate::body::Body;
 use crate::config::{GatewayConfig, size};
 use crate::connection::Peer;
@@ -40,6 +41,7 @@ pub(crate) struct Edge {
     pub(crate) control: Arc<Control>,
     pub(crate) config: GatewayConfig,
     pub(crate) routes: Routes,
+    pub(crate) auth: Tokens,
     pub(crate) tools: api::tools::Listing,
     pub(crate) slow_bodies: Semaphore,
     pub(crate) uploads: Semaphore,
@@ -49,9 +51,10 @@ pub(crate) struct Edge {
 }
 
 impl Edge {
-    pub(crate) fn new(control: Arc<Control>, config: GatewayConfig) -> Self {
+    pub(crate) fn new(control: Arc<Control>, config: GatewayConfig, auth: Tokens) -> Self {
         Self {
             control,
+            auth,
             slow_bodies: Semaphore::new(size(config.limits.slow_bodies_max)),
             uploads: Semaphore::new(size(config.limits.uploads_max)),
             config,
@@ -126,17 +129,22 @@ where
 }
 
 async fn answer(peer: &Arc<Peer>, request: Request<Incoming>, id: &HeaderValue) -> Answer {
-    let (head, body) = request.into_parts();
+    let (mut head, body) = request.into_parts();
     guard::check(&peer.edge.config, peer.local, &head)?;
-    let matched =
-        peer.edge.routes.find(&head.method, head.uri.path()).ok_or_else(|| {
-            Problem::not_found("no such path; /openapi.json lists those there are")
-        })?;
-    if !matched.route.takes(&head.method) {
-        return Err(Problem::method_not_allowed(matched.route.allow()));
+    let path = head.uri.path().to_owned();
+    let matched = peer.edge.routes.find(&head.method, &path);
+    // Who asks comes before what is asked for: a stranger learns of no path.
+    let access = matched.as_ref().map(|found| (found.row.route, found.row.access(&head.method)));
+    if let Err(problem) = auth::admit(peer, &mut head, id, access) {
+        return shaped(access.map(|(route, _)| route), problem);
+    }
+    let matched = matched
+        .ok_or_else(|| Problem::not_found("no such path; /openapi.json lists those there are"))?;
+    if matched.row.access(&head.method).is_none() {
+        return Err(Problem::method_not_allowed(&matched.row.allow()));
     }
     let name = &*matched.name;
-    match matched.route {
+    match matched.row.route {
         Route::Call => api::calls::call(peer, &head, body, name, id).await,
         Route::Tools => api::tools::list(&peer.edge, &head),
         Route::Tool => api::tools::show(&peer.edge, &head, name),
@@ -196,11 +204,48 @@ async fn answer(peer: &Arc<Peer>, request: Request<Incoming>, id: &HeaderValue) 
         Route::OllamaPs => api::ollama::running(peer, &head).await,
         Route::OllamaVersion => api::ollama::version(),
         Route::OllamaChange => api::ollama::change(),
+        Route::Budgets => api::budgets::list(&peer.edge, &head),
         Route::Limits => api::limits::show(&peer.edge, &head),
         Route::OpenApi => api::health::openapi(&head),
         Route::Health => api::health::health(),
-        Route::Ready => api::health::ready(&peer.edge, &head),
+        Route::Ready => api::health::ready(peer, &head, id),
+        Route::WhoAmI => api::identity::whoami(peer, &head),
+        Route::Tokens => api::identity::tokens(peer, &head, body).await,
+        Route::Refresh => api::identity::refresh(peer, &head, body, id).await,
+        Route::Token => api::identity::revoke(peer, &head, name).await,
     }
+}
+
+/// A refusal as the clients of a path read it.
+fn shaped(route: Option<Route>, problem: Refusal) -> Answer {
+    match route {
+        Some(Route::ChatCompletions | Route::Embeddings | Route::Models | Route::Model) => {
+            let header = problem.header.clone();
+            Ok(with(api::openai::refused(&problem.into()), header))
+        }
+        Some(
+            Route::OllamaChat
+            | Route::OllamaGenerate
+            | Route::OllamaEmbed
+            | Route::OllamaEmbeddings
+            | Route::OllamaTags
+            | Route::OllamaShow
+            | Route::OllamaPs
+            | Route::OllamaVersion
+            | Route::OllamaChange,
+        ) => {
+            let header = problem.header.clone();
+            Ok(with(api::ollama::refused(problem), header))
+        }
+        _ => Err(problem),
+    }
+}
+
+fn with(mut response: Response<Body>, field: Option<(HeaderName, HeaderValue)>) -> Response<Body> {
+    if let Some((name, value)) = field {
+        response.headers_mut().insert(name, value);
+    }
+    response
 }
 
 /// A response with a JSON text.

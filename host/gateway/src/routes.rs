@@ -1,9 +1,13 @@
-//! Which paths there are and which methods each takes: one table, which the router, the `Allow`
-//! field and the test of `/openapi.json` read.
+//! Which paths there are, which methods each takes, and who is let in: one table, which the
+//! router, the `Allow` field, the check of permissions and the test of `/openapi.json` read.
 
 use std::borrow::Cow;
 
+use foreshore_domain::identity::{Permission, Permission as P, Principal};
 use http::Method;
+
+use self::Access::{Either, Known, Needs, Public};
+use self::Verb::{Delete, Get, Patch, Post, Put};
 
 /// One path of the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,96 +69,258 @@ pub(crate) enum Route {
     OllamaPs,
     OllamaVersion,
     OllamaChange,
+    Budgets,
     Limits,
     OpenApi,
     Health,
     Ready,
+    WhoAmI,
+    Tokens,
+    Token,
+    Refresh,
 }
 
-/// A path, what it is, and the methods it takes as `Allow` lists them. `GET` brings `HEAD`.
-pub(crate) const ROUTES: [(&str, Route, &str); 61] = [
-    ("/v1/tools", Route::Tools, "GET, HEAD"),
-    ("/v1/tools/{tool}", Route::Tool, "GET, HEAD"),
-    ("/v1/tools/{tool}/call", Route::Call, "POST"),
-    ("/v1/components", Route::Components, "GET, HEAD"),
-    ("/v1/components/{name}", Route::Component, "GET, HEAD, PUT, DELETE"),
-    ("/v1/memory", Route::Namespaces, "GET, HEAD"),
-    ("/v1/memory/{namespace}", Route::Namespace, "GET, HEAD"),
-    ("/v1/memory/{namespace}/{key}", Route::Record, "GET, HEAD, PUT, DELETE"),
-    ("/v1/memory/{namespace}/{key}/versions", Route::Versions, "GET, HEAD"),
-    ("/v1/memory/{namespace}/search", Route::Search, "POST"),
-    ("/v1/graph/{namespace}/relations", Route::Relations, "GET, HEAD, POST, DELETE"),
-    ("/v1/graph/{namespace}/paths", Route::Paths, "GET, HEAD"),
-    ("/v1/files/roots", Route::FileRoots, "GET, HEAD"),
-    ("/v1/files/changes", Route::FileChanges, "GET, HEAD"),
-    ("/v1/files/versions", Route::FileVersions, "GET, HEAD"),
-    ("/v1/files/diff", Route::FileDiff, "GET, HEAD"),
-    ("/v1/files/restore", Route::FileRestore, "POST"),
-    ("/v1/files/approve", Route::FileApprove, "POST"),
-    ("/v1/files/undo", Route::FileUndo, "POST"),
-    ("/v1/files/scan", Route::FileScan, "POST"),
-    ("/v1/events", Route::Events, "GET, HEAD"),
-    ("/v1/audit", Route::Audit, "GET, HEAD"),
-    ("/v1/store/stats", Route::StoreStats, "GET, HEAD"),
-    ("/v1/store/check", Route::StoreCheck, "POST"),
-    ("/v1/store/verify", Route::StoreVerify, "POST"),
-    ("/v1/store/backup", Route::StoreBackup, "POST"),
-    ("/v1/store/rebuild", Route::StoreRebuild, "POST"),
-    ("/v1/agents", Route::Agents, "GET, HEAD"),
-    ("/v1/agents/{name}/turns", Route::AgentTurns, "POST"),
-    ("/v1/turns/{turn}", Route::Turn, "GET, HEAD"),
-    ("/v1/turns/{turn}/events", Route::TurnEvents, "GET, HEAD"),
-    ("/v1/turns/{turn}/cancel", Route::TurnCancel, "POST"),
-    ("/v1/turns/{turn}/replay", Route::TurnReplay, "POST"),
-    ("/v1/approvals", Route::Approvals, "GET, HEAD"),
-    ("/v1/approvals/{id}", Route::Approval, "GET, HEAD, POST"),
-    ("/v1/conversations", Route::Conversations, "GET, HEAD, POST"),
-    ("/v1/conversations/search", Route::ConversationSearch, "POST"),
-    ("/v1/conversations/{id}", Route::Conversation, "GET, HEAD, PATCH, DELETE"),
-    ("/v1/conversations/{id}/turns", Route::ConversationTurns, "GET, HEAD"),
-    ("/v1/conversations/{id}/events", Route::ConversationEvents, "GET, HEAD"),
-    ("/v1/conversations/{id}/fork", Route::ConversationFork, "POST"),
-    ("/v1/conversations/{id}/export", Route::ConversationExport, "GET, HEAD"),
-    ("/v1/conversations/{id}/variables", Route::Variables, "GET, HEAD"),
-    ("/v1/conversations/{id}/variables/{name}", Route::Variable, "GET, HEAD, PUT"),
-    ("/v1/chat/completions", Route::ChatCompletions, "POST"),
-    ("/v1/embeddings", Route::Embeddings, "POST"),
-    ("/v1/models", Route::Models, "GET, HEAD"),
-    ("/v1/models/{id}", Route::Model, "GET, HEAD"),
-    ("/api/chat", Route::OllamaChat, "POST"),
-    ("/api/generate", Route::OllamaGenerate, "POST"),
-    ("/api/embed", Route::OllamaEmbed, "POST"),
-    ("/api/embeddings", Route::OllamaEmbeddings, "POST"),
-    ("/api/tags", Route::OllamaTags, "GET, HEAD"),
-    ("/api/show", Route::OllamaShow, "POST"),
-    ("/api/ps", Route::OllamaPs, "GET, HEAD"),
-    ("/api/version", Route::OllamaVersion, "GET, HEAD"),
-    ("/api/{change}", Route::OllamaChange, "POST"),
-    ("/v1/limits", Route::Limits, "GET, HEAD"),
-    ("/openapi.json", Route::OpenApi, "GET, HEAD"),
-    ("/healthz", Route::Health, "GET, HEAD"),
-    ("/readyz", Route::Ready, "GET, HEAD"),
-];
+/// Who is let in to a method of a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Anybody at all: probes of health, and what brings its own credential in its body.
+    Public,
+    /// Whoever has a credential.
+    Known,
+    /// Whoever has this permission.
+    Needs(Permission),
+    /// Whoever has one of the two; the handler asks for the one that counts.
+    Either(Permission, Permission),
+}
 
-impl Route {
-    /// The methods it takes, as the `Allow` field lists them.
-    pub(crate) fn allow(self) -> &'static str {
-        ROUTES.iter().find(|(_, route, _)| *route == self).map_or("", |(_, _, allow)| allow)
+impl Access {
+    /// Whether a principal is let in.
+    pub(crate) fn admits(self, principal: &Principal) -> bool {
+        match self {
+            Self::Public | Self::Known => true,
+            Self::Needs(permission) => principal.may(permission),
+            Self::Either(one, other) => principal.may(one) || principal.may(other),
+        }
+    }
+}
+
+/// The methods that any path takes. `GET` brings `HEAD` (RFC 9110, section 9.3.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verb {
+    Get,
+    Post,
+    Put,
+    Patch,
+    Delete,
+}
+
+impl Verb {
+    fn of(method: &Method) -> Option<Self> {
+        Some(match *method {
+            Method::GET | Method::HEAD => Self::Get,
+            Method::POST => Self::Post,
+            Method::PUT => Self::Put,
+            Method::PATCH => Self::Patch,
+            Method::DELETE => Self::Delete,
+            _ => return None,
+        })
     }
 
-    /// Whether it takes this method.
-    pub(crate) fn takes(self, method: &Method) -> bool {
-        self.allow().split(", ").any(|allowed| allowed == method.as_str())
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Post => "POST",
+            Self::Put => "PUT",
+            Self::Patch => "PATCH",
+            Self::Delete => "DELETE",
+        }
+    }
+}
+
+/// A path, what it is, and who is let in to each method that it takes: a route without a rule
+/// does not compile.
+pub(crate) struct Row {
+    pub(crate) path: &'static str,
+    pub(crate) route: Route,
+    pub(crate) rules: &'static [(Verb, Access)],
+}
+
+const fn row(path: &'static str, route: Route, rules: &'static [(Verb, Access)]) -> Row {
+    Row { path, route, rules }
+}
+
+pub(crate) const ROUTES: &[Row] = &[
+    row("/v1/tools", Route::Tools, &[(Get, Needs(P::ReadTools))]),
+    row("/v1/tools/{tool}", Route::Tool, &[(Get, Needs(P::ReadTools))]),
+    row("/v1/tools/{tool}/call", Route::Call, &[(Post, Needs(P::CallTools))]),
+    row("/v1/components", Route::Components, &[(Get, Needs(P::ReadComponents))]),
+    row(
+        "/v1/components/{name}",
+        Route::Component,
+        &[
+            (Get, Needs(P::ReadComponents)),
+            (Put, Needs(P::WriteComponents)),
+            (Delete, Needs(P::WriteComponents)),
+        ],
+    ),
+    row("/v1/memory", Route::Namespaces, &[(Get, Needs(P::ReadMemory))]),
+    row("/v1/memory/{namespace}", Route::Namespace, &[(Get, Needs(P::ReadMemory))]),
+    row(
+        "/v1/memory/{namespace}/{key}",
+        Route::Record,
+        &[
+            (Get, Needs(P::ReadMemory)),
+            (Put, Needs(P::WriteMemory)),
+            (Delete, Needs(P::WriteMemory)),
+        ],
+    ),
+    row("/v1/memory/{namespace}/{key}/versions", Route::Versions, &[(Get, Needs(P::ReadMemory))]),
+    row("/v1/memory/{namespace}/search", Route::Search, &[(Post, Needs(P::ReadMemory))]),
+    row(
+        "/v1/graph/{namespace}/relations",
+        Route::Relations,
+        &[
+            (Get, Needs(P::ReadMemory)),
+            (Post, Needs(P::WriteMemory)),
+            (Delete, Needs(P::WriteMemory)),
+        ],
+    ),
+    row("/v1/graph/{namespace}/paths", Route::Paths, &[(Get, Needs(P::ReadMemory))]),
+    row("/v1/files/roots", Route::FileRoots, &[(Get, Needs(P::ReadFiles))]),
+    row("/v1/files/changes", Route::FileChanges, &[(Get, Needs(P::ReadFiles))]),
+    row("/v1/files/versions", Route::FileVersions, &[(Get, Needs(P::ReadFiles))]),
+    row("/v1/files/diff", Route::FileDiff, &[(Get, Needs(P::ReadFiles))]),
+    row("/v1/files/restore", Route::FileRestore, &[(Post, Needs(P::WriteFiles))]),
+    row("/v1/files/approve", Route::FileApprove, &[(Post, Needs(P::WriteFiles))]),
+    row("/v1/files/undo", Route::FileUndo, &[(Post, Needs(P::WriteFiles))]),
+    row("/v1/files/scan", Route::FileScan, &[(Post, Needs(P::WriteFiles))]),
+    row("/v1/events", Route::Events, &[(Get, Needs(P::ReadEvents))]),
+    row("/v1/audit", Route::Audit, &[(Get, Needs(P::ReadAudit))]),
+    row("/v1/store/stats", Route::StoreStats, &[(Get, Needs(P::ReadStore))]),
+    row("/v1/store/check", Route::StoreCheck, &[(Post, Needs(P::ManageStore))]),
+    row("/v1/store/verify", Route::StoreVerify, &[(Post, Needs(P::ManageStore))]),
+    row("/v1/store/backup", Route::StoreBackup, &[(Post, Needs(P::ManageStore))]),
+    row("/v1/store/rebuild", Route::StoreRebuild, &[(Post, Needs(P::ManageStore))]),
+    row("/v1/agents", Route::Agents, &[(Get, Needs(P::ReadAgents))]),
+    row("/v1/agents/{name}/turns", Route::AgentTurns, &[(Post, Needs(P::AskAgents))]),
+    row("/v1/turns/{turn}", Route::Turn, &[(Get, Needs(P::ReadConversations))]),
+    row("/v1/turns/{turn}/events", Route::TurnEvents, &[(Get, Needs(P::ReadConversations))]),
+    row("/v1/turns/{turn}/cancel", Route::TurnCancel, &[(Post, Needs(P::AskAgents))]),
+    row("/v1/turns/{turn}/replay", Route::TurnReplay, &[(Post, Needs(P::AskAgents))]),
+    row("/v1/approvals", Route::Approvals, &[(Get, Needs(P::ReadApprovals))]),
+    row(
+        "/v1/approvals/{id}",
+        Route::Approval,
+        &[(Get, Needs(P::ReadApprovals)), (Post, Needs(P::DecideApprovals))],
+    ),
+    row(
+        "/v1/conversations",
+        Route::Conversations,
+        &[(Get, Needs(P::ReadConversations)), (Post, Needs(P::WriteConversations))],
+    ),
+    row(
+        "/v1/conversations/search",
+        Route::ConversationSearch,
+        &[(Post, Needs(P::ReadConversations))],
+    ),
+    row(
+        "/v1/conversations/{id}",
+        Route::Conversation,
+        &[
+            (Get, Needs(P::ReadConversations)),
+            (Patch, Needs(P::WriteConversations)),
+            (Delete, Needs(P::WriteConversations)),
+        ],
+    ),
+    row(
+        "/v1/conversations/{id}/turns",
+        Route::ConversationTurns,
+        &[(Get, Needs(P::ReadConversations))],
+    ),
+    row(
+        "/v1/conversations/{id}/events",
+        Route::ConversationEvents,
+        &[(Get, Needs(P::ReadConversations))],
+    ),
+    row(
+        "/v1/conversations/{id}/fork",
+        Route::ConversationFork,
+        &[(Post, Needs(P::WriteConversations))],
+    ),
+    row(
+        "/v1/conversations/{id}/export",
+        Route::ConversationExport,
+        &[(Get, Needs(P::ReadConversations))],
+    ),
+    row(
+        "/v1/conversations/{id}/variables",
+        Route::Variables,
+        &[(Get, Needs(P::ReadConversations))],
+    ),
+    row(
+        "/v1/conversations/{id}/variables/{name}",
+        Route::Variable,
+        &[(Get, Needs(P::ReadConversations)), (Put, Needs(P::WriteConversations))],
+    ),
+    row(
+        "/v1/chat/completions",
+        Route::ChatCompletions,
+        &[(Post, Either(P::AskAgents, P::UseModels))],
+    ),
+    row("/v1/embeddings", Route::Embeddings, &[(Post, Needs(P::UseModels))]),
+    row("/v1/models", Route::Models, &[(Get, Needs(P::ReadModels))]),
+    row("/v1/models/{id}", Route::Model, &[(Get, Needs(P::ReadModels))]),
+    row("/api/chat", Route::OllamaChat, &[(Post, Either(P::AskAgents, P::UseModels))]),
+    row("/api/generate", Route::OllamaGenerate, &[(Post, Needs(P::UseModels))]),
+    row("/api/embed", Route::OllamaEmbed, &[(Post, Needs(P::UseModels))]),
+    row("/api/embeddings", Route::OllamaEmbeddings, &[(Post, Needs(P::UseModels))]),
+    row("/api/tags", Route::OllamaTags, &[(Get, Needs(P::ReadModels))]),
+    row("/api/show", Route::OllamaShow, &[(Post, Needs(P::ReadModels))]),
+    row("/api/ps", Route::OllamaPs, &[(Get, Needs(P::ReadModels))]),
+    row("/api/version", Route::OllamaVersion, &[(Get, Known)]),
+    row("/api/{change}", Route::OllamaChange, &[(Post, Needs(P::ManageModels))]),
+    row("/v1/budgets", Route::Budgets, &[(Get, Needs(P::ReadSystem))]),
+    row("/v1/limits", Route::Limits, &[(Get, Needs(P::ReadSystem))]),
+    row("/openapi.json", Route::OpenApi, &[(Get, Known)]),
+    row("/healthz", Route::Health, &[(Get, Public)]),
+    row("/readyz", Route::Ready, &[(Get, Public)]),
+    row("/v1/whoami", Route::WhoAmI, &[(Get, Known)]),
+    row(
+        "/v1/tokens",
+        Route::Tokens,
+        &[(Get, Needs(P::ManageTokens)), (Post, Needs(P::ManageTokens))],
+    ),
+    row("/v1/auth/refresh", Route::Refresh, &[(Post, Public)]),
+    row("/v1/tokens/{id}", Route::Token, &[(Delete, Needs(P::ManageTokens))]),
+];
+
+/// Every path with its methods and who is let in to each, for whoever holds the edge to it.
+pub fn rules() -> impl Iterator<Item = (&'static str, Vec<(&'static str, Access)>)> {
+    let of = |row: &Row| row.rules.iter().map(|(verb, access)| (verb.as_str(), *access)).collect();
+    ROUTES.iter().map(move |row| (row.path, of(row)))
+}
+
+impl Row {
+    /// Who is let in to a method; `None` if it does not take it.
+    pub(crate) fn access(&self, method: &Method) -> Option<Access> {
+        let verb = Verb::of(method)?;
+        self.rules.iter().find(|(known, _)| *known == verb).map(|(_, access)| *access)
+    }
+
+    /// The methods it takes, as the `Allow` field lists them.
+    pub(crate) fn allow(&self) -> String {
+        let verbs: Vec<&str> = self.rules.iter().map(|(verb, _)| verb.as_str()).collect();
+        verbs.join(", ").replace("GET", "GET, HEAD")
     }
 }
 
 /// The router, built once.
-pub(crate) struct Routes(matchit::Router<Route>);
+pub(crate) struct Routes(matchit::Router<&'static Row>);
 
 /// What a path leads to.
 pub(crate) struct Matched<'path> {
-    /// The route.
-    pub(crate) route: Route,
+    /// The route, with its rules.
+    pub(crate) row: &'static Row,
     /// The name in the path; empty where the route has none.
     pub(crate) name: Cow<'path, str>,
     /// The second name in the path.
@@ -164,8 +330,8 @@ pub(crate) struct Matched<'path> {
 impl Routes {
     pub(crate) fn new() -> Self {
         let mut router = matchit::Router::new();
-        for (path, route, _) in ROUTES {
-            router.insert(path, route).expect("invariant: the table holds no path twice");
+        for row in ROUTES {
+            router.insert(row.path, row).expect("invariant: the table holds no path twice");
         }
         Self(router)
     }
@@ -180,22 +346,28 @@ impl Routes {
         let mut names = matched.params.iter().map(|(_, name)| name);
         let (name, second) = (names.next().unwrap_or(""), names.next().unwrap_or(""));
         let decoded = |text| percent_encoding::percent_decode_str(text).decode_utf8().ok();
-        let (route, second) = match matched.value {
-            Route::Search if *method != Method::POST => (Route::Record, "search"),
-            route => (*route, second),
+        let (row, second) = match matched.value.route {
+            Route::Search if *method != Method::POST => (row_of(Route::Record)?, "search"),
+            _ => (*matched.value, second),
         };
-        Some(Matched { route, name: decoded(name)?, second: decoded(second)? })
+        Some(Matched { row, name: decoded(name)?, second: decoded(second)? })
     }
+}
+
+fn row_of(route: Route) -> Option<&'static Row> {
+    ROUTES.iter().find(|row| row.route == route)
 }
 
 #[cfg(test)]
 mod tests {
+    use foreshore_domain::identity::BuiltIn;
+
     use super::*;
 
     fn find(path: &str) -> Option<(Route, String)> {
         let routes = Routes::new();
         let found = routes.find(&Method::GET, path);
-        found.map(|matched| (matched.route, matched.name.into_owned()))
+        found.map(|matched| (matched.row.route, matched.name.into_owned()))
     }
 
     #[test]
@@ -230,11 +402,46 @@ mod tests {
 
     #[test]
     fn each_route_takes_the_methods_it_lists_and_no_other() {
-        assert!(Route::Call.takes(&Method::POST) && !Route::Call.takes(&Method::GET));
-        assert!(Route::Component.takes(&Method::PUT) && Route::Component.takes(&Method::HEAD));
-        for (_, route, allow) in ROUTES {
-            assert_eq!(route.allow(), allow);
-            assert!(!route.takes(&Method::CONNECT) && !route.takes(&Method::TRACE));
+        let row = |route| row_of(route).expect("in the table");
+        let access = |route, method| row(route).access(&method);
+        assert_eq!(access(Route::Call, Method::POST), Some(Needs(P::CallTools)));
+        assert_eq!(access(Route::Call, Method::GET), None);
+        assert_eq!(access(Route::Component, Method::HEAD), Some(Needs(P::ReadComponents)));
+        assert_eq!(access(Route::Component, Method::PUT), Some(Needs(P::WriteComponents)));
+        assert_eq!(row(Route::Component).allow(), "GET, HEAD, PUT, DELETE");
+        for row in ROUTES {
+            assert!(row.access(&Method::CONNECT).is_none() && row.access(&Method::TRACE).is_none());
+            assert_eq!(ROUTES.iter().filter(|other| other.route == row.route).count(), 1);
         }
+    }
+
+    #[test]
+    fn nobody_is_let_in_unseen_but_to_probes_and_to_what_brings_its_credential() {
+        let open: Vec<&str> = ROUTES
+            .iter()
+            .filter(|row| row.rules.iter().any(|(_, access)| *access == Public))
+            .map(|row| row.path)
+            .collect();
+        assert_eq!(open, ["/healthz", "/readyz", "/v1/auth/refresh"]);
+    }
+
+    #[test]
+    fn who_is_let_in_where_is_as_it_was() {
+        let roles = BuiltIn::ALL.map(|role| Principal {
+            permissions: role.permissions(),
+            ..Principal::clone(&Principal::host())
+        });
+        let mut table = String::new();
+        for row in ROUTES {
+            for (verb, access) in row.rules {
+                let admitted = BuiltIn::ALL.iter().zip(&roles).map(|(role, principal)| {
+                    if access.admits(principal) { role.as_str() } else { "-" }
+                });
+                let admitted: Vec<&str> = admitted.collect();
+                let line = format!("{:6} {}  {}\n", verb.as_str(), row.path, admitted.join(" "));
+                table += &line;
+            }
+        }
+        insta::assert_snapshot!("matrix", table);
     }
 }

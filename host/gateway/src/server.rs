@@ -18,6 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use crate::auth::{KeysError, Tokens};
 use crate::config::{ConfigError, GatewayConfig, duration, size};
 use crate::connection::{Peer, run};
 use crate::request::Edge;
@@ -38,6 +39,9 @@ pub enum ServeError {
     /// A setting that cannot be used.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// Keys that cannot be used.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
     /// The listening socket is not usable.
     #[error("the listening socket failed: {0}")]
     Listener(#[from] io::Error),
@@ -57,7 +61,8 @@ pub async fn serve(
 ) -> Result<Drained, ServeError> {
     let config = config.checked()?;
     listener.local_addr()?;
-    let server = Server::new(Arc::new(Edge::new(control, config)));
+    let auth = Tokens::new(&config.auth.issuers, config.auth.own.as_ref())?;
+    let server = Server::new(Arc::new(Edge::new(control, config, auth)));
     let mut shutdown = pin!(shutdown);
     tokio::select! {
         biased;
@@ -105,12 +110,13 @@ impl Server {
     }
 
     fn start(&self, stream: TcpStream, place: OwnedSemaphorePermit) {
-        let Ok(local) = stream.local_addr() else { return };
+        let (Ok(local), Ok(remote)) = (stream.local_addr(), stream.peer_addr()) else { return };
+        let (local, remote) = (local.ip().to_canonical(), remote.ip().to_canonical());
         // Answers are written whole, so waiting for more to send only delays them.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "a connection keeps its delay");
         }
-        let peer = Peer::new(Arc::clone(&self.edge), local.ip().to_canonical());
+        let peer = Peer::new(Arc::clone(&self.edge), local, remote);
         let entry = Open::enter(&self.open, Arc::clone(&peer));
         tokio::spawn(async move {
             run(stream, peer).await;

@@ -242,6 +242,7 @@ impl Linked {
             digest,
             tool: "definitions".into(),
             hints: ToolHints::default(),
+            principal: foreshore_domain::identity::Principal::host(),
             grant: Arc::default(),
             limits: Limits::default(),
             turn: None,

@@ -164,6 +164,7 @@ fn context(grant: &Arc<Grant>, limits: &[(&str, u64)]) -> Arc<CallContext> {
         digest: Digest::of(b""),
         tool: "test".into(),
         hints: ToolHints::default(),
+        principal: foreshore_domain::identity::Principal::host(),
         grant: Arc::clone(grant),
         limits: Limits::default().with(&patch).expect("valid limits"),
         turn: None,

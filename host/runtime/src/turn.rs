@@ -94,6 +94,7 @@ impl LinkedAgent {
             digest,
             tool: "describe".into(),
             hints: ToolHints::default(),
+            principal: foreshore_domain::identity::Principal::host(),
             grant: Arc::default(),
             limits,
             turn: Some(Arc::new(no_turn(limits.deadline())?)),

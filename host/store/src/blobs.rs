@@ -2,8 +2,8 @@
 //!
 //! They are written in the transaction of the event that names them, and are counted: one
 //! reference for each event that names a digest, one less for each `blob.released` that lists
-//! it and for each version of a record that is no longer kept; forks hold, and deleted
-//! conversations release, what their turns need. The count is a view
+//! it and for each version of a record or variable that is no longer kept; forks hold, and
+//! deleted conversations release, what their turns and variables need. The count is a view
 //! (`views/blob_references`), made from the events alone; at zero the
 //! bytes go, in the same transaction. The invariant: **no event is recorded that names a blob
 //! which is not stored**, and no bytes are given out that do not hash to the name asked for.

@@ -35,6 +35,7 @@ use crate::seals::{self, Opening, Seals};
 use crate::start::{self, Medium};
 use crate::views::budgets::BudgetsReader;
 use crate::views::conversations::{self, ConversationsReader, OpenTurn};
+use crate::views::credentials::CredentialsReader;
 use crate::views::files::FilesReader;
 use crate::views::memory::{CacheStats, MemoryReader};
 use crate::views::questions::QuestionsReader;
@@ -475,6 +476,15 @@ impl Journal {
     pub fn questions(&self) -> Result<QuestionsReader, ReadError> {
         let read = self.db()?.begin_read()?;
         Ok(QuestionsReader::open(&read)?)
+    }
+
+    /// The credentials of all tenants as they stand now.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn credentials(&self) -> Result<CredentialsReader, ReadError> {
+        let read = self.db()?.begin_read()?;
+        Ok(CredentialsReader::open(&read)?)
     }
 
     /// What a tenant spent, as it stands now.

@@ -56,4 +56,6 @@ pub use payloads::pack;
 pub use rebuild::Progress;
 pub use seals::SealEvery;
 pub use upkeep::{BackupError, CheckError, Checked, Stats};
-pub use views::{Receipt, ViewError, budgets, conversations, files, memory, questions, variables};
+pub use views::{
+    Receipt, ViewError, budgets, conversations, credentials, files, memory, questions, variables,
+};

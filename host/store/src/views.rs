@@ -11,6 +11,7 @@ pub(crate) mod blob_references;
 pub mod budgets;
 mod codec;
 pub mod conversations;
+pub mod credentials;
 pub mod files;
 pub mod memory;
 pub mod questions;
@@ -165,7 +166,7 @@ impl<'t> Views<'t> {
                 }
                 Ok(receipt)
             }
-            KIND_SET => variables::apply(self.txn, event),
+            KIND_SET => variables::apply(self.txn, event, &mut self.references),
             files::kind::BASELINED
             | files::kind::CHANGED
             | files::kind::APPROVED
@@ -176,6 +177,7 @@ impl<'t> Views<'t> {
                 questions::apply(self.txn, event)
             }
             conversation_kind::SPENT => budgets::apply(self.txn, event),
+            kind if credentials::follows(kind) => credentials::apply(self.txn, event),
             kind if conversations::follows(kind) => {
                 conversations::apply(self.txn, event, &mut self.references)
             }
@@ -212,6 +214,7 @@ pub(crate) fn clear(txn: &WriteTransaction) -> Result<(), ViewError> {
     blob_references::clear(txn)?;
     budgets::clear(txn)?;
     conversations::clear(txn)?;
+    credentials::clear(txn)?;
     files::clear(txn)?;
     memory::clear(txn)?;
     questions::clear(txn)?;
@@ -225,6 +228,7 @@ pub(crate) fn dump(txn: &ReadTransaction) -> Result<Vec<(&'static str, Vec<u8>)>
         ("blob references", blob_references::dump(txn)?),
         ("budgets", budgets::dump(txn)?),
         ("conversations", conversations::dump(txn)?),
+        ("credentials", credentials::dump(txn)?),
         ("files", files::dump(txn)?),
         ("memory", memory::dump(txn)?),
         ("questions", questions::dump(txn)?),

@@ -84,6 +84,7 @@ impl Collected {
     }
 
     fn weigh(&mut self, more: usize, ask: &Ask<'_>) -> Result<(), Failure> {
+        ask.came.add(more);
         self.bytes = self.bytes.saturating_add(more);
         if self.bytes <= ask.answer_max_bytes {
             return Ok(());

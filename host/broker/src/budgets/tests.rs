@@ -1,5 +1,6 @@
 //! The ledger: what is reserved, what is spent, and that the sums hold whatever happens.
 
+use foreshore_domain::effect::BudgetKind;
 use proptest::prelude::*;
 
 use super::*;
@@ -31,11 +32,16 @@ fn what_is_reserved_cannot_be_reserved_again() {
     let error = budgets.reserve(&[key("a")], tokens(41), 0).expect_err("there is not");
     assert_eq!(
         error,
-        InferenceError::BudgetExhausted {
-            budget: "tokens of agent a".to_owned(),
-            left: 40,
+        BudgetExhausted {
+            budget: "agent a".to_owned(),
+            what: BudgetKind::Tokens,
             limit: 100,
+            spent: 0,
+            held: 60,
             needed: 41,
+            resets_at_unix_ms: None,
+            retry_after_ms: Some(1_000),
+            setting: "budgets.agents.a.tokens".to_owned(),
         }
     );
     first.reconcile(tokens(10), 0);
@@ -52,7 +58,9 @@ fn all_budgets_are_held_or_none() {
     budgets.set_limit(key("poor"), limit);
     let asked = Amount { tokens: 10, cost_micros: 6, wall_ms: 0 };
     let error = budgets.reserve(&[key("a"), key("poor")], asked, 0).expect_err("too dear");
-    assert!(error.to_string().starts_with("cost of agent poor is used up"), "{error}");
+    assert_eq!((error.budget.as_str(), error.what), ("agent poor", BudgetKind::Cost));
+    assert_eq!((error.limit, error.spent, error.needed), (5, 0, 6));
+    assert_eq!(error.retry_after_ms, None, "nothing will give it back");
     assert_eq!(state(&budgets), (0, 0));
 }
 
@@ -80,25 +88,88 @@ fn a_day_forgets_what_the_day_before_spent() {
 }
 
 #[test]
+fn a_refusal_says_when_the_day_is_over() {
+    let budgets = limited(100, Window::Day);
+    let noon = DAY_MS / 2;
+    budgets.reserve(&[key("a")], tokens(90), noon).expect("room").reconcile(tokens(95), noon);
+    let error = budgets.reserve(&[key("a")], tokens(6), noon).expect_err("5 are left");
+    assert_eq!((error.resets_at_unix_ms, error.retry_after_ms), (Some(DAY_MS), Some(noon)));
+    assert_eq!((error.left(), error.setting.as_str()), (5, "budgets.agents.a.tokens_per_day"));
+    budgets.check(&[key("a")], noon).expect("something is left");
+    budgets.reserve(&[key("a")], tokens(5), noon).expect("room").reconcile(tokens(5), noon);
+    assert!(budgets.check(&[key("a")], noon).is_err());
+    budgets.check(&[key("a")], DAY_MS).expect("a new day");
+}
+
+#[test]
 fn what_runs_over_midnight_is_spent_on_the_next_day() {
     let budgets = limited(100, Window::Day);
     let held = budgets.reserve(&[key("a")], tokens(80), DAY_MS - 1).expect("room");
     held.reconcile(tokens(70), DAY_MS + 1);
     let state = budgets.state(&key("a"), DAY_MS + 1).expect("there");
-    assert_eq!((state.window, state.spent.tokens), (1, 70));
+    assert_eq!((state.resets_at_unix_ms, state.spent.tokens), (Some(2 * DAY_MS), 70));
+    let unrecorded = budgets.take_unrecorded();
+    assert_eq!(unrecorded, [SpentOn { keys: vec![key("a")], day: 1, amount: tokens(70) }]);
 }
 
 #[test]
-fn a_budget_survives_a_restart_without_what_was_running() {
-    let budgets = limited(100, Window::Total);
-    budgets.reserve(&[key("a")], tokens(30), 0).expect("room").reconcile(tokens(30), 0);
+fn what_is_spent_is_handed_out_once_and_survives_a_restart_without_what_was_running() {
+    let budgets = limited(100, Window::Day);
+    for _ in 0..3 {
+        budgets.reserve(&[key("a")], tokens(10), 0).expect("room").reconcile(tokens(10), 0);
+    }
     let running = budgets.reserve(&[key("a")], tokens(50), 0).expect("room");
-    let kept = budgets.snapshot();
+    let taken = budgets.take_unrecorded();
+    assert_eq!(taken, [SpentOn { keys: vec![key("a")], day: 0, amount: tokens(30) }]);
+    assert_eq!(budgets.take_unrecorded(), []);
+    budgets.put_back(taken.clone());
+    assert_eq!(budgets.take_unrecorded(), taken);
     drop(running);
-    let restored = Budgets::default();
-    restored.restore(kept);
+    assert_eq!(budgets.take_unrecorded(), [], "nothing was spent");
+
+    let restored = limited(100, Window::Day);
+    for SpentOn { keys, day, amount } in taken {
+        keys.iter().for_each(|key| restored.restore(key, day * DAY_MS, amount));
+    }
     assert_eq!(state(&restored), (30, 0));
     assert!(restored.reserve(&[key("a")], tokens(71), 0).is_err());
+    assert_eq!(restored.take_unrecorded(), [], "it is on record");
+}
+
+#[test]
+fn each_of_a_scope_has_the_limit_of_the_scope_and_goes_when_its_day_is_over() {
+    let budgets = Budgets::default();
+    let of = |name: &str| BudgetKey::new(BudgetScope::Conversation, name);
+    let limit = BudgetLimit { tokens: Some(100), window: Window::Day, ..BudgetLimit::default() };
+    budgets.set_default(BudgetScope::Conversation, limit);
+    budgets.reserve(&[of("a")], tokens(100), 0).expect("room").reconcile(tokens(100), 0);
+    let error = budgets.reserve(&[of("a")], tokens(1), 0).expect_err("nothing is left");
+    assert_eq!(error.setting, "budgets.conversation.tokens_per_day");
+    budgets
+        .reserve(&[of("b")], tokens(100), 0)
+        .expect("another has its own")
+        .reconcile(tokens(1), 0);
+    let names = |at| -> Vec<String> {
+        budgets.states(at).into_iter().map(|state| state.key.name).collect()
+    };
+    assert_eq!(names(0), ["a", "b"]);
+    budgets.reserve(&[of("c")], tokens(1), DAY_MS).expect("room").reconcile(tokens(1), DAY_MS);
+    assert_eq!(names(DAY_MS), ["c"]);
+}
+
+#[test]
+fn a_request_makes_do_with_what_there_is() {
+    let budgets = limited(100, Window::Total);
+    let held = budgets.reserve_within(&[key("a")], tokens(10), 0, |room| {
+        assert_eq!((room.tokens, room.cost_micros), (100, u64::MAX));
+        tokens(500)
+    });
+    let held = held.expect("there is enough for the least");
+    assert_eq!((held.held().tokens, state(&budgets)), (100, (0, 100)));
+    assert!(budgets.reserve(&[key("a")], tokens(1), 0).is_err());
+    drop(held);
+    let least = budgets.reserve_within(&[key("a")], tokens(101), 0, |_| tokens(101));
+    assert_eq!(least.expect_err("too little").needed, 101);
 }
 
 #[test]

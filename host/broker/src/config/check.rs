@@ -99,20 +99,7 @@ impl BrokerConfig {
         for (name, model) in &self.models {
             self.check_model(name, model)?;
         }
-        self.check_runners()?;
-        let named =
-            [("default_model", &self.default_model), ("embedding_model", &self.embedding_model)];
-        for (what, name) in named {
-            if let Some(name) = name
-                && !self.models.contains_key(name)
-            {
-                return Err(ConfigError::UnknownModel {
-                    what: what.to_owned(),
-                    model: name.clone(),
-                });
-            }
-        }
-        Ok(())
+        self.check_runners()
     }
 
     fn check_limits(&self) -> Result<(), ConfigError> {

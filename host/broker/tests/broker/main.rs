@@ -4,6 +4,7 @@ mod breakers;
 mod chain;
 mod chat;
 mod connections;
+mod loads;
 mod others;
 mod stub;
 mod support;

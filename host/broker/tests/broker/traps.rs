@@ -184,6 +184,10 @@ async fn trap_4_a_model_gets_no_more_context_than_it_says_and_than_the_default()
         ask(&broker, "x").await.expect("it answers");
         let body = sent(&server, "/api/chat").pop().expect("it was asked");
         assert_eq!(body["options"]["num_ctx"], gets);
+        // Whoever writes a prompt is told of the context that there is, not of what could be.
+        let models = broker.models().await;
+        let m = models.iter().find(|model| model.name == "m").expect("it is listed");
+        assert_eq!(m.context_length, Some(gets));
     }
 }
 

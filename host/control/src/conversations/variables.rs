@@ -5,7 +5,7 @@ use foreshore_domain::conversation::Conversation;
 use foreshore_domain::event::{EventKind, NewEvent, Stream};
 use foreshore_domain::memory::{Blob as BlobValue, JsonText, JsonType, ValueRef, VariableName};
 use foreshore_domain::variables::VariableSet;
-use foreshore_store::variables::VariableSummary;
+use foreshore_store::variables::{Variable, VariableSummary};
 use foreshore_store::{Blob, Commit};
 
 use super::{ConversationFault, Conversations};
@@ -44,6 +44,22 @@ impl Conversations {
         conversation: &Conversation,
     ) -> Result<Vec<VariableSummary>, ConversationFault> {
         Ok(self.journal.variables(&TENANT, conversation)?.index()?)
+    }
+
+    /// At most `limit` of the kept versions of a variable, newest first, each with when it was
+    /// set, in milliseconds since 1970.
+    ///
+    /// # Errors
+    /// [`ConversationFault::Store`].
+    pub fn variable_versions(
+        &self,
+        conversation: &Conversation,
+        name: &str,
+        limit: usize,
+    ) -> Result<Vec<(u64, VariableSummary)>, ConversationFault> {
+        let versions = self.journal.variables(&TENANT, conversation)?.versions(name, limit)?;
+        let summary = |one: Variable| (one.set_at_unix_ms, one.summary(name));
+        Ok(versions.into_iter().map(summary).collect())
     }
 
     /// A variable, in its latest version or the given one; `None` if there is none.

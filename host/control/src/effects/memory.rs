@@ -23,8 +23,6 @@ use crate::record::Recorder;
 
 /// The most versions of a record of one answer: all that are kept.
 const VERSIONS_MAX: usize = 100;
-/// Until there are tenants.
-const TENANT: Tenant = Tenant::DEFAULT;
 
 impl Door {
     pub(super) async fn recall(
@@ -35,11 +33,13 @@ impl Door {
         let namespace = reached(call, read.space, Access::ReadOnly)?;
         let memory = self.memory.clone();
         let answered = if let MemoryReadKind::Get { .. } = read.kind {
-            look_up(&memory, &namespace, read.kind)
+            look_up(&memory, &call.principal.tenant, &namespace, read.kind)
         } else {
             // What may read thousands of rows does not hold a thread that serves calls.
-            let looked_up =
-                tokio::task::spawn_blocking(move || look_up(&memory, &namespace, read.kind));
+            let tenant = call.principal.tenant.clone();
+            let looked_up = tokio::task::spawn_blocking(move || {
+                look_up(&memory, &tenant, &namespace, read.kind)
+            });
             looked_up.await.unwrap_or_else(|error| {
                 Err(MemoryFault::Store { message: format!("a look-up ended early: {error}") })
             })
@@ -54,27 +54,29 @@ impl Door {
     ) -> Result<Remembered, EffectError> {
         let namespace = reached(call, write.space, Access::ReadWrite)?;
         // Approval will stand here; the budget is the namespace's quota, which the use case holds to.
+        let tenant = &call.principal.tenant;
         let origin = Origin::Tool(call.component.name.to_string());
         let beside = |verb: &str, what: &str| {
-            Some(Recorder::remembered(call.call_id, &format!("{verb} {namespace}/{what}")))
+            let subject = format!("{verb} {namespace}/{what}");
+            Some(Recorder::remembered(call.call_id, &subject, call.principal.tenant.clone()))
         };
         let changed = match write.kind {
             MemoryWriteKind::Put(record) => {
                 let beside = beside("put", record.key.as_str());
                 let put = put(namespace, record, origin);
-                self.memory.put_beside(&TENANT, put, beside).await.map(Remembered::Version)
+                self.memory.put_beside(tenant, put, beside).await.map(Remembered::Version)
             }
             MemoryWriteKind::Delete { key } => {
                 let beside = beside("delete", key.as_str());
                 self.memory
-                    .delete_beside(&TENANT, namespace, key, origin, None, beside)
+                    .delete_beside(tenant, namespace, key, origin, None, beside)
                     .await
                     .map(|version| Remembered::Deleted(version.is_some()))
             }
             MemoryWriteKind::Relate(relation) => {
                 let beside = beside("relate", relation.subject.as_str());
                 self.memory
-                    .relate_beside(&TENANT, namespace, relation, origin, beside)
+                    .relate_beside(tenant, namespace, relation, origin, beside)
                     .await
                     .map(|_| Remembered::Related)
             }
@@ -102,12 +104,13 @@ fn reached(call: &CallContext, space: Space, access: Access) -> Result<Namespace
 
 pub(super) fn look_up(
     memory: &Memory,
+    tenant: &Tenant,
     namespace: &Namespace,
     kind: MemoryReadKind,
 ) -> Result<Recalled, MemoryFault> {
     Ok(match kind {
         MemoryReadKind::Get { key } => {
-            let version = memory.get(&TENANT, namespace, &key, None)?;
+            let version = memory.get(tenant, namespace, &key, None)?;
             let mut entry = version.as_deref().and_then(|version| entry(key.as_str(), version));
             if let (Some(version), Some(entry)) = (&version, &mut entry)
                 && let Some(value) = memory.value(version)?
@@ -117,18 +120,18 @@ pub(super) fn look_up(
             Recalled::Entry(entry)
         }
         MemoryReadKind::Versions { key, limit } => {
-            let versions = memory.versions(&TENANT, namespace, &key, limit.min(VERSIONS_MAX))?;
+            let versions = memory.versions(tenant, namespace, &key, limit.min(VERSIONS_MAX))?;
             let entries = versions.iter().filter_map(|version| entry(key.as_str(), version));
             Recalled::Entries(entries.collect())
         }
         MemoryReadKind::List { prefix, after, limit } => {
-            Recalled::Keys(memory.list(&TENANT, namespace, &prefix, after.as_deref(), limit)?.keys)
+            Recalled::Keys(memory.list(tenant, namespace, &prefix, after.as_deref(), limit)?.keys)
         }
         MemoryReadKind::Search { text, tags, since_unix_ms, limit } => {
             let tags: Vec<&str> = tags.iter().map(String::as_str).collect();
             let limit = limit.min(HITS_MAX);
             let query = Query { text: &text, embedding: None, tags: &tags, since_unix_ms, limit };
-            let found = memory.search(&TENANT, namespace, &query)?;
+            let found = memory.search(tenant, namespace, &query)?;
             let hits = found.hits.iter().filter_map(|hit| {
                 Some(MemoryHit { entry: entry(&hit.key, &hit.version)?, score: hit.score })
             });
@@ -139,11 +142,11 @@ pub(super) fn look_up(
             Recalled::Hits(hits.collect(), method)
         }
         MemoryReadKind::Neighbours { key, limit } => {
-            let related = memory.neighbours(&TENANT, namespace, &key, limit)?;
+            let related = memory.neighbours(tenant, namespace, &key, limit)?;
             Recalled::Relations(related.into_iter().map(|related| related.relation).collect())
         }
         MemoryReadKind::Paths { from, to } => {
-            Recalled::Paths(memory.paths(&TENANT, namespace, &from, &to)?.paths)
+            Recalled::Paths(memory.paths(tenant, namespace, &from, &to)?.paths)
         }
     })
 }

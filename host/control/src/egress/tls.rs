@@ -15,7 +15,7 @@ use tokio_rustls::TlsConnector;
 /// Makes ring the provider of cryptography. First thing in `main`, and in tests that use TLS.
 pub fn install_crypto_provider() {
     // An error says that one is installed already, which is what is wanted.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
 }
 
 /// Makes TLS connections.
@@ -50,7 +50,7 @@ impl TlsClient {
 }
 
 fn configured(additional_roots: Vec<CertificateDer<'static>>) -> Result<ClientConfig, Error> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let verifier = Verifier::new_with_extra_roots(additional_roots, Arc::clone(&provider))?;
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?

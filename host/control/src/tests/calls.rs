@@ -282,6 +282,7 @@ async fn measure() {
             digest: component.digest(),
             tool: std::sync::Arc::clone(&tool.name),
             hints: tool.definition.hints,
+            principal: foreshore_domain::identity::Principal::host(),
             grant: std::sync::Arc::clone(&component.policy().grant),
             limits: component.policy().limits,
             turn: None,

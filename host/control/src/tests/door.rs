@@ -79,6 +79,7 @@ fn context(grant: Grant, observer: Option<Arc<dyn Observer>>) -> Arc<CallContext
         digest: Digest::of(b""),
         tool: "run".into(),
         hints: ToolHints::default(),
+        principal: foreshore_domain::identity::Principal::host(),
         grant: Arc::new(grant),
         limits: Limits::default(),
         turn: None,

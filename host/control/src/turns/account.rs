@@ -9,6 +9,9 @@ use foreshore_domain::inference::ServedBy;
 use super::budget::Meter;
 use super::step::Outcome;
 
+/// The kinds of effects that ask a model.
+const MODELS: [&str; 3] = ["infer", "infer-all", "embed"];
+
 /// The books of one turn.
 #[derive(Clone, Debug)]
 pub(crate) struct Account {
@@ -16,11 +19,13 @@ pub(crate) struct Account {
     pub(crate) served_by: Option<ServedBy>,
     /// Side effects of which it is not known whether they happened.
     pub(crate) in_doubt: u64,
+    /// A model that was asked for and that no backend has, in the words that the agent was told.
+    pub(crate) no_model: Option<String>,
 }
 
 impl Account {
     pub(crate) fn new(meter: Meter) -> Self {
-        Self { meter, served_by: None, in_doubt: 0 }
+        Self { meter, served_by: None, in_doubt: 0, no_model: None }
     }
 
     /// Counts an outcome; `delegated` is what another turn used for it.
@@ -49,6 +54,9 @@ impl Account {
                 self.meter.called(count(results, has_run));
                 self.in_doubt +=
                     count(results, |result| matches!(result, Err(AgentError::UnknownOutcome(_))));
+            }
+            Err(AgentError::NotFound(model)) if MODELS.contains(&kind) => {
+                self.no_model = Some(model.clone());
             }
             Ok(AgentOutcome::Budget(_)) if kind == "iteration" => self.meter.iterate()?,
             _ => {}

@@ -1,6 +1,8 @@
 //! The end of a turn: one event, with what was not on disk yet; and that end, read again.
 
-use foreshore_domain::agent::Reply;
+use std::sync::Arc;
+
+use foreshore_domain::agent::{Finish, Reply};
 use foreshore_domain::conversation::{
     Fact, MessageText, Payload, Served, TurnEnd, TurnEnded, TurnFailure, TurnUsage,
 };
@@ -14,6 +16,7 @@ use super::live::Live;
 use super::payload::{self, Entry, KeptError};
 use super::record::Record;
 use super::request::name;
+use super::shown::Shown;
 use super::start::excerpt;
 use super::step::Outcome;
 use super::update::Ended;
@@ -24,6 +27,8 @@ use crate::clock;
 pub(crate) struct Ending {
     ended: TurnEnded,
     entry: Entry,
+    /// What was said in phases that are recorded with it.
+    shown: Arc<Shown>,
 }
 
 impl Ending {
@@ -46,6 +51,12 @@ impl Ending {
                 ("unknown_outcome".to_owned(), message)
             })
         });
+        let error = error.or_else(|| {
+            // So does one that made do with less, for want of a budget that is not its own.
+            let is_short = reply.as_ref().is_some_and(|reply| reply.finish == Finish::Budget);
+            let used_up = live.used_up().filter(|_| is_short)?;
+            Some(("budget_exhausted".to_owned(), used_up.to_string()))
+        });
         let ended = TurnEnded {
             turn: turn.turn,
             conversation: turn.conversation.clone(),
@@ -58,7 +69,7 @@ impl Ending {
             served_by: served_by.as_ref().map(Served::from),
             blobs: Vec::new(),
         };
-        Self { ended, entry }
+        Self { ended, entry, shown: Arc::clone(&live.shown) }
     }
 
     /// A turn is cancelled that does not run.
@@ -98,7 +109,7 @@ impl Ending {
             served_by: None,
             blobs: Vec::new(),
         };
-        Self { ended, entry: Entry::default() }
+        Self { ended, entry: Entry::default(), shown: Arc::default() }
     }
 
     /// Records more in the same commit, before the end.
@@ -114,14 +125,20 @@ impl Turns {
     /// # Errors
     /// [`AppendError`]: it is still open.
     pub(super) async fn record_end(&self, ending: Ending) -> Result<(), AppendError> {
-        let Ending { ended, mut entry } = ending;
+        let Ending { ended, mut entry, shown } = ending;
         let (turn, conversation) = (ended.turn, ended.conversation.clone());
         entry.push(ended.event(clock::now_unix_ms(), TENANT));
         let told = entry.events.clone();
         let Entry { events, blobs } = entry;
         let commit = Commit { events, conditions: Vec::new(), blobs };
-        let committed = self.journal().commit(commit).await?;
-        self.tell(turn, &conversation, told.into_iter().zip(committed.first_seq..));
+        let committed = self.journal().commit(commit);
+        // What it spent is on record with its end, in one write to the disk.
+        let (committed, recorded) = tokio::join!(committed, self.record_spent());
+        if let Err(error) = recorded {
+            tracing::warn!(%turn, %error, "what a turn spent is not on record yet");
+        }
+        let told = told.into_iter().zip(committed?.first_seq..);
+        self.tell_in_order(turn, &conversation, told, &shown);
         self.open().remove(&turn);
         self.0.waits.forget(turn);
         self.lanes().remove(&conversation, turn);
@@ -129,6 +146,15 @@ impl Turns {
         self.has_changed();
         self.run_next(&conversation);
         Ok(())
+    }
+}
+
+impl Turns {
+    async fn record_spent(&self) -> Result<(), AppendError> {
+        match self.budgets() {
+            Some(budgets) => budgets.record().await,
+            None => Ok(()),
+        }
     }
 }
 

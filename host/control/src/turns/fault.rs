@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use foreshore_domain::conversation::Conversation;
 use foreshore_domain::id::{QuestionId, TurnId};
+use foreshore_domain::inference::BudgetExhausted;
 use foreshore_store::AppendError;
 
 use crate::conversations::ConversationFault;
@@ -61,6 +62,9 @@ pub enum TurnFault {
         /// When to come back.
         retry_after: Duration,
     },
+    /// A budget for models is used up.
+    #[error(transparent)]
+    BudgetExhausted(BudgetExhausted),
     /// The host is going down and takes nothing new.
     #[error("the host is shutting down")]
     ShuttingDown,
@@ -88,6 +92,7 @@ impl TurnFault {
             Self::UnknownConversation { .. } => "unknown_conversation",
             Self::OtherAgent { .. } => "conversation_of_another_agent",
             Self::Overloaded { .. } => "overloaded",
+            Self::BudgetExhausted(_) => "budget_exhausted",
             Self::ShuttingDown => "shutting_down",
             Self::ReadOnly { .. } => "store_read_only",
             Self::Store { .. } => "host_error",

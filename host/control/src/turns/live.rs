@@ -19,9 +19,9 @@ use foreshore_domain::conversation::{
     Conversation, EffectDigest, Fact, MessageText, TurnEffect, TurnPhase, TurnUsage,
 };
 use foreshore_domain::effect::{AgentError, BudgetKind, Remaining, ReplyPart};
-use foreshore_domain::event::NewEvent;
+use foreshore_domain::event::{EventKind, NewEvent};
 use foreshore_domain::id::TurnId;
-use foreshore_domain::inference::ServedBy;
+use foreshore_domain::inference::{BudgetExhausted, ServedBy};
 use foreshore_store::{AppendError, Commit, Condition};
 
 use super::account::Account;
@@ -29,9 +29,10 @@ use super::budget::Meter;
 use super::payload::{self, Entry, KeptError};
 use super::record::{Open, Record, Recorded};
 use super::request::{self, Request};
+use super::shown::Shown;
 use super::step::{Done, Outcome, Place, Step, Weight};
 use super::stop::Stop;
-use super::update::{TurnEvent, TurnUpdate};
+use super::update::TurnEvent;
 use super::{TENANT, Turns};
 use crate::clock;
 
@@ -60,6 +61,8 @@ pub(crate) struct Live {
     since: Instant,
     wall_before_ms: u64,
     state: Mutex<State>,
+    /// What is to be shown and waits for a phase that goes on record before it.
+    pub(crate) shown: Arc<Shown>,
     /// Held over each commit, so that events reach the journal in the order they were made.
     commits: tokio::sync::Mutex<()>,
 }
@@ -75,6 +78,7 @@ struct State {
     /// Somebody will put on disk what is pending.
     is_flushing: bool,
     ended: Option<Interruption>,
+    used_up: Option<BudgetExhausted>,
 }
 
 /// What a turn is made of when it begins to run.
@@ -100,6 +104,7 @@ impl Live {
             pending: Entry::default(),
             is_flushing: false,
             ended: None,
+            used_up: None,
         };
         Self {
             turns,
@@ -115,6 +120,7 @@ impl Live {
             since: Instant::now(),
             wall_before_ms: record.wall_ms,
             state: Mutex::new(state),
+            shown: Arc::default(),
             commits: tokio::sync::Mutex::new(()),
         }
     }
@@ -250,10 +256,9 @@ impl Live {
         });
     }
 
-    /// Tells those who watch what is not kept.
+    /// Tells those who watch what is not kept, behind the phases that were said before it.
     pub(crate) fn show(&self, event: TurnEvent) {
-        let update = TurnUpdate { id: None, turn: self.id, event };
-        self.turns.publish(&self.conversation, update);
+        self.shown.pass(event, |event| self.turns.show(self.id, &self.conversation, event));
     }
 
     /// More of the reply: pieces are shown and not kept, phases are kept.
@@ -264,6 +269,7 @@ impl Live {
             ReplyPart::Phase { name, message } => {
                 let message = message.map(|message| MessageText::cut(&message));
                 let phase = TurnPhase { turn: self.id, phase: request::name(&name), message };
+                self.shown.phase_said();
                 self.soon(phase.event(clock::now_unix_ms(), TENANT));
             }
         }
@@ -287,11 +293,25 @@ impl Live {
             return Ok(true);
         }
         let told = self.turns.is_watched(&self.conversation).then(|| all.events.clone());
+        let phases = all.events.iter().filter(|event| event.kind == EventKind::TurnPhase).count();
+        let untold = || {
+            for _ in 0..phases {
+                self.shown.phase_told(|delta| {
+                    self.turns.show(self.id, &self.conversation, delta);
+                });
+            }
+        };
         let Entry { events, blobs } = all;
         match self.turns.journal().commit(Commit { events, conditions, blobs }).await {
             Ok(committed) => {
-                let told = told.unwrap_or_default().into_iter().zip(committed.first_seq..);
-                self.turns.tell(self.id, &self.conversation, told);
+                match told {
+                    None => untold(),
+                    Some(told) => {
+                        let told = told.into_iter().zip(committed.first_seq..);
+                        let (turn, conversation) = (self.id, &self.conversation);
+                        self.turns.tell_in_order(turn, conversation, told, &self.shown);
+                    }
+                }
                 Ok(true)
             }
             Err(AppendError::Conflict(_)) => {
@@ -300,7 +320,10 @@ impl Live {
                 state.pending.append(since);
                 Ok(false)
             }
-            Err(error) => Err(not_recorded(&error)),
+            Err(error) => {
+                untold();
+                Err(not_recorded(&error))
+            }
         }
     }
 
@@ -343,9 +366,25 @@ impl Live {
     /// What it used, who answered last, and how many of its side effects are in doubt.
     pub(crate) fn used(&self) -> (TurnUsage, Option<ServedBy>, u64) {
         let state = self.lock();
-        let Account { meter, served_by, in_doubt } = &state.account;
+        let Account { meter, served_by, in_doubt, .. } = &state.account;
         let usage = TurnUsage { wall_ms: self.wall_ms(), ..meter.used() };
         (usage, served_by.clone(), *in_doubt)
+    }
+
+    /// Notes what a model was last not asked for, if that is for want of a budget of the host's.
+    pub(crate) fn note_budget(&self, used_up: Option<BudgetExhausted>) {
+        self.lock().used_up = used_up;
+    }
+
+    /// The budget of a tenant, agent or conversation that had too little left when a model was
+    /// last asked. What a run before this one was told of that is not known.
+    pub(crate) fn used_up(&self) -> Option<BudgetExhausted> {
+        self.lock().used_up.clone()
+    }
+
+    /// A model that was asked for and that there is not, as the agent was told.
+    pub(crate) fn no_model(&self) -> Option<String> {
+        self.lock().account.no_model.clone()
     }
 
     /// Whether what it says now was said before: it is still on its record.

@@ -125,6 +125,7 @@ impl Turns {
             digest: component.digest(),
             tool: "replay".into(),
             hints: ToolHints::default(),
+            principal: foreshore_domain::identity::Principal::host(),
             grant: Arc::default(),
             limits: component.limits(),
             turn: Some(context),

@@ -276,6 +276,7 @@ impl Run {
             digest: component.digest(),
             tool: "turn".into(),
             hints: ToolHints::default(),
+            principal: foreshore_domain::identity::Principal::host(),
             grant: Arc::new(Grant { memory: policy.memory.clone(), ..Grant::default() }),
             limits: component.limits(),
             turn: Some(Arc::clone(&context)),
@@ -305,7 +306,7 @@ impl Run {
         drop(entered);
         let pending = live.settle().await;
         for denial in call.denials.take() {
-            turns.0.host.recorder.denied(call.call_id, &call.component, denial);
+            turns.0.host.recorder.denied(call.call_id, &call.component, denial, &call.principal);
         }
         match came_to(&live, ran) {
             CameTo::Waits => After::Waits,
@@ -370,6 +371,12 @@ fn came_to(live: &Live, ran: Ran) -> CameTo {
             let error = (interruption.code().to_owned(), interruption.to_string());
             return ended(TurnEnd::Cancelled, None, Some(error));
         }
+        // It went on asking past a budget that is not its own.
+        Some(interruption @ Interruption::OverBudget { .. }) => {
+            let message = live.used_up().map(|budget| budget.to_string());
+            let message = message.unwrap_or_else(|| interruption.to_string());
+            return failed(interruption.code(), message);
+        }
         Some(interruption) => return failed(interruption.code(), interruption.to_string()),
         None => {}
     }
@@ -379,11 +386,33 @@ fn came_to(live: &Live, ran: Ran) -> CameTo {
             CameTo::Again(error.to_string())
         }
         Err(Stopped::Call(error)) => failed(error.code(), error.to_string()),
-        Err(Stopped::Agent(error)) => failed(code(&error), explained(&error)),
+        Err(Stopped::Agent(error)) => {
+            let (code, message) = told_people(live, &error);
+            failed(code, message)
+        }
         Ok(reply) => match live.left_on_record() {
             Some(diverged) => failed(diverged.code(), diverged.to_string()),
             None => ended(TurnEnd::Completed, Some(reply), None),
         },
+    }
+}
+
+/// An agent's own error. Where it is one that the host gave it for want of a model or a budget,
+/// people are told which: the host knows, and takes nobody's word for it.
+fn told_people(live: &Live, error: &AgentError) -> (&'static str, String) {
+    match (error, live.no_model(), live.used_up()) {
+        (AgentError::NotFound(model), Some(asked), _) if *model == asked => {
+            let agent = &live.agent;
+            let message = format!(
+                "agent \"{agent}\" asks for {model}, and no backend has it: [agents.{agent}] model \
+                 names it, or a parameter of the turn; GET /v1/models lists those there are"
+            );
+            ("model_not_found", message)
+        }
+        (AgentError::Exhausted(what), _, Some(budget)) if *what == budget.what => {
+            (code(error), budget.to_string())
+        }
+        _ => (code(error), explained(error)),
     }
 }
 

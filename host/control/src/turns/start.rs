@@ -129,6 +129,10 @@ impl Turns {
             );
             return Err(invalid("/message", message));
         }
+        if let Some(budgets) = self.budgets() {
+            let conversation = new.conversation.as_ref();
+            budgets.check(&new.agent, conversation).map_err(TurnFault::BudgetExhausted)?;
+        }
         let component =
             self.0.host.agents.find(&policy.component).map_err(|message| {
                 TurnFault::AgentUnavailable { agent: new.agent.clone(), message }

@@ -72,6 +72,7 @@ fn effect_told(journal: &Journal, effect: &TurnEffect) -> Option<Vec<TurnEvent>>
         served_by: completion.served_by.clone(),
         finish: completion.finish,
         usage: completion.usage,
+        thinking: completion.message.thinking.clone(),
     };
     let outcome: Outcome = payload::value(journal, &effect.outcome).ok()?;
     Some(match outcome {

@@ -88,6 +88,8 @@ pub enum TurnEvent {
         finish: FinishReason,
         /// What it cost.
         usage: TokenUsage,
+        /// What it thought before, where it did.
+        thinking: Option<String>,
     },
     /// Another agent was given work.
     Delegated {

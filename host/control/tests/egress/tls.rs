@@ -15,7 +15,7 @@ const AUTHORITY: &[u8] = include_bytes!("certificates/authority.der");
 
 /// Answers every connection with the server name that the client asked for.
 async fn serve() -> (u16, AbortOnDropHandle<()>) {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let certificate = CertificateDer::from(include_bytes!("certificates/server.der").to_vec());
     let key = PrivatePkcs8KeyDer::from(include_bytes!("certificates/server.key.der").to_vec());
     let config = rustls::ServerConfig::builder_with_provider(provider)

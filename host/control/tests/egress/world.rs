@@ -120,6 +120,7 @@ impl WorldBuilder {
             digest: Digest::of(b"fetch"),
             tool: "request".into(),
             hints: ToolHints::default(),
+            principal: foreshore_domain::identity::Principal::host(),
             grant: Arc::new(grant),
             limits: self.limits,
             turn: None,

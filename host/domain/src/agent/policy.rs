@@ -131,6 +131,11 @@ pub struct ToolPattern {
 }
 
 impl ToolPattern {
+    /// Every tool.
+    pub fn any() -> Self {
+        Self { component: None, tool: None }
+    }
+
     /// Whether it means this tool, in whichever version.
     pub fn covers(&self, tool: &ToolName) -> bool {
         self.component.as_ref().is_none_or(|component| *component == tool.component)
@@ -167,7 +172,7 @@ impl FromStr for ToolPattern {
     fn from_str(text: &str) -> Result<Self, ToolPatternError> {
         let bad = || ToolPatternError { text: text.chars().take(130).collect() };
         if text == "*" {
-            return Ok(Self { component: None, tool: None });
+            return Ok(Self::any());
         }
         let (component, tool) = text.split_once('.').ok_or_else(bad)?;
         check_name("component", component).map_err(|_| bad())?;

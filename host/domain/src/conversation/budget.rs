@@ -19,13 +19,16 @@ pub struct BudgetSpent {
     pub tokens: u64,
     /// In millionths of the operator's currency.
     pub cost_micros: u64,
+    /// Time spent waiting for models, in milliseconds.
+    #[serde(default)]
+    pub wall_ms: u64,
 }
 
 /// A budget, and the window of it that something counts for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BudgetScope {
-    /// `host`, `agent:assistant`.
+    /// `tenant:default`, `agent:assistant`.
     pub key: Name,
     /// Which window.
     pub window: BudgetWindow,

@@ -118,7 +118,7 @@ fn what_is_recorded_is_read_back_and_nothing_else_is_taken() {
     let window = BudgetWindow::at(90_000_001, 86_400_000).expect("a window");
     assert_eq!(window.starts_at_unix_ms(), 86_400_000);
     let scopes = vec![BudgetScope { key: name("host"), window }];
-    round_trip(&BudgetSpent { scopes, tokens: 1, cost_micros: 2 }, "host");
+    round_trip(&BudgetSpent { scopes, tokens: 1, cost_micros: 2, wall_ms: 3 }, "host");
 }
 
 #[test]
@@ -257,6 +257,6 @@ fn kinds_are_those_of_the_journal() {
     assert_eq!(kind::SPENT, of(BudgetSpent::KIND));
     assert_eq!(
         Stream::Host,
-        BudgetSpent { scopes: Vec::new(), tokens: 0, cost_micros: 0 }.stream()
+        BudgetSpent { scopes: Vec::new(), tokens: 0, cost_micros: 0, wall_ms: 0 }.stream()
     );
 }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::BudgetExhausted;
+
 /// Why a model did not answer. Each has one code, and one mapping to every surface.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[serde(rename_all = "kebab-case")]
@@ -18,6 +20,14 @@ pub enum InferenceError {
     /// What the request holds does not fit the model's context; nothing was cut off.
     #[error("the request does not fit the context of {model}: {message}")]
     ContextTooLong {
+        /// Which model.
+        model: String,
+        /// What its server said.
+        message: String,
+    },
+    /// The model calls no tools, and the request has some.
+    #[error("{model} calls no tools: {message}")]
+    NoTools {
         /// Which model.
         model: String,
         /// What its server said.
@@ -58,17 +68,8 @@ pub enum InferenceError {
         retry_after_ms: u64,
     },
     /// A budget would be overspent: nothing was asked of a model.
-    #[error("{budget} is used up: {left} of {limit} left, {needed} needed")]
-    BudgetExhausted {
-        /// Whose and what: `tokens of agent assistant`.
-        budget: String,
-        /// What is left.
-        left: u64,
-        /// What there was.
-        limit: u64,
-        /// What was asked for.
-        needed: u64,
-    },
+    #[error(transparent)]
+    BudgetExhausted(BudgetExhausted),
     /// It took too long.
     #[error("{backend}: {what} took longer than {limit_ms} ms")]
     TimedOut {
@@ -147,11 +148,12 @@ impl InferenceError {
         match self {
             Self::Invalid { .. } => "inference_invalid",
             Self::ContextTooLong { .. } => "context_too_long",
+            Self::NoTools { .. } => "tools_unsupported",
             Self::ModelNotFound { .. } => "model_not_found",
             Self::RemoteModel { .. } => "remote_model_denied",
             Self::Unavailable { .. } => "inference_unavailable",
             Self::Overloaded { .. } => "inference_overloaded",
-            Self::BudgetExhausted { .. } => "budget_exhausted",
+            Self::BudgetExhausted(_) => "budget_exhausted",
             Self::TimedOut { .. } => "inference_timed_out",
             Self::BrokeOff { .. } => "inference_broke_off",
             Self::BadFormat { .. } => "bad_format",
@@ -165,6 +167,7 @@ impl InferenceError {
         match self {
             Self::Unavailable { retry_after_ms, .. } => retry_after_ms.map(Duration::from_millis),
             Self::Overloaded { retry_after_ms, .. } => Some(Duration::from_millis(*retry_after_ms)),
+            Self::BudgetExhausted(budget) => budget.retry_after_ms.map(Duration::from_millis),
             _ => None,
         }
     }

@@ -25,7 +25,8 @@ const BODY: &str = super::control::ARGUMENTS;
 
 pub(super) fn run(effort: &Effort) -> anyhow::Result<Vec<Row>> {
     let directory = tempfile::tempdir()?;
-    let mut ours = Asked::new("ours", ours(directory.path())?, &post("/v1/tools/bench.add/call"));
+    let (server, token) = ours(directory.path())?;
+    let mut ours = Asked::new("ours", server, &post_as("/v1/tools/bench.add/call", Some(&token)));
     let mut hello = Asked::new("hello", hello_process()?, &post("/"));
     let mut peers = peers(directory.path())?;
     for _ in 0..effort.rounds {
@@ -95,8 +96,13 @@ impl Asked {
 }
 
 fn post(path: &str) -> String {
+    post_as(path, None)
+}
+
+fn post_as(path: &str, token: Option<&str>) -> String {
+    let shown = token.map(|token| format!("authorization: Bearer {token}\r\n")).unwrap_or_default();
     format!(
-        "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{BODY}",
+        "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n{shown}content-length: {}\r\n\r\n{BODY}",
         BODY.len()
     )
 }
@@ -129,18 +135,22 @@ impl Server {
     }
 }
 
-fn ours(directory: &Path) -> anyhow::Result<Server> {
+/// A server of our own, and the token that it takes.
+fn ours(directory: &Path) -> anyhow::Result<(Server, String)> {
     let components = directory.join("components");
     std::fs::create_dir(&components)?;
     std::fs::write(components.join("bench.wasm"), super::control::bench_guest()?)?;
-    Server::announced(
+    let data = directory.join("data");
+    let server = Server::announced(
         Command::new(std::env::current_exe()?)
             .args(["serve", "--listen", "127.0.0.1:0", "--components"])
             .arg(&components)
             .arg("--data")
-            .arg(directory.join("data"))
+            .arg(&data)
             .current_dir(directory),
-    )
+    )?;
+    let token = std::fs::read_to_string(crate::token_file::path(&data)).context("the token")?;
+    Ok((server, token.trim().to_owned()))
 }
 
 fn hello_process() -> anyhow::Result<Server> {

@@ -8,6 +8,8 @@ use crate::client::ServerEvent;
 
 /// Of arguments and results in a line.
 const SHORT_CHARS: usize = 100;
+/// Of what a model thought before one answer.
+const THOUGHT_CHARS: usize = 1_000;
 
 /// What somebody in a chat wants to know of an event; `None` for all that is shown otherwise or
 /// not at all.
@@ -39,12 +41,22 @@ pub(super) fn traced(event: &ServerEvent, paint: &Paint) -> Option<String> {
     let data = &event.data;
     match event.name.as_str() {
         "turn.started" => Some(format!("- started {}", text(&data["component"]))),
-        "model.answered" => Some(format!(
-            "* {} · {} · finish {}",
-            paint.cyan(&served_by(&data["served_by"])),
-            fields(&data["usage"]),
-            text(&data["finish"]),
-        )),
+        "model.answered" => {
+            let answered = format!(
+                "* {} · {} · finish {}",
+                paint.cyan(&served_by(&data["served_by"])),
+                fields(&data["usage"]),
+                text(&data["finish"]),
+            );
+            let thought = data["thinking"].as_str().filter(|thought| !thought.trim().is_empty());
+            Some(match thought {
+                None => answered,
+                Some(thought) => {
+                    let thought = paint.dim(&short(thought, THOUGHT_CHARS));
+                    format!("~ {thought}\n  {answered}")
+                }
+            })
+        }
         "turn.note" => Some(format!(
             "- note {} {}",
             text(&data["kind"]),

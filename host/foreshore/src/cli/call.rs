@@ -140,10 +140,8 @@ impl Call {
         let control = wire_up::start(config, plan).await?;
         waiting.say(format!("running {}", self.tool));
         let invocation = Invocation {
-            tool: self.tool.clone(),
-            arguments,
-            limits: LimitsPatch::default(),
             observer: Some(Arc::new(Onlooker { waiting, quiet: self.json })),
+            ..Invocation::new(self.tool.clone(), arguments)
         };
         let result = control.invoke(invocation).await;
         control.drain(wire_up::DRAIN_OF_ONE_CALL).await;

@@ -41,7 +41,7 @@ pub(super) struct Chat {
     /// Say this, and end with the answer
     #[arg(long, value_name = "TEXT")]
     message: Option<String>,
-    /// Show what the model thinks
+    /// Have the model think, if the agent has a parameter for it, and show what it thinks
     #[arg(long)]
     thinking: bool,
     #[command(flatten)]
@@ -59,6 +59,8 @@ struct Session<'a> {
     agent: String,
     conversation: Option<String>,
     last_turn: Option<String>,
+    /// What each turn is given as its parameters.
+    parameters: Option<Value>,
     /// Where the shell of `!` is.
     directory: Option<String>,
     lines: Lines,
@@ -77,6 +79,16 @@ impl Chat {
     }
 }
 
+/// The parameters with which an agent's model thinks. Of an agent that has none for that, what
+/// its model thinks unasked is shown.
+async fn thinking(client: &Client, agent: &str) -> Result<Option<Value>, Failure> {
+    let agents = client.get("/v1/agents").await?;
+    let mut all = agents["agents"].as_array().into_iter().flatten();
+    let takes_it = all
+        .any(|one| one["name"] == agent && one["parameters"]["properties"]["thinking"].is_object());
+    Ok(takes_it.then(|| serde_json::json!({ "thinking": "medium" })))
+}
+
 impl<'a> Session<'a> {
     async fn begin(
         asked: &'a Chat,
@@ -91,6 +103,7 @@ impl<'a> Session<'a> {
             }
         };
         let agent = asked.agent.clone().or(with).unwrap_or_else(|| "assistant".to_owned());
+        let parameters = if asked.thinking { thinking(client, &agent).await? } else { None };
         Ok(Self {
             asked,
             client,
@@ -98,6 +111,7 @@ impl<'a> Session<'a> {
             agent,
             conversation: asked.conversation.clone(),
             last_turn: None,
+            parameters,
             directory: None,
             lines: Lines::begin()?,
         })

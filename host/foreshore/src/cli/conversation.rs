@@ -9,14 +9,17 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::ConfigArguments;
+use super::answer::AnswerArguments;
 use super::exit::{Exit, Failure};
-use super::output::{Paint, print, print_json};
+use super::output::{Paint, print};
 use crate::client::{self, Client, path, query};
 
 pub(super) use self::show::said;
 
 /// Entries of one page.
 const PAGE: u64 = 200;
+/// Versions of each variable in a trace: those that are kept.
+const VERSIONS: u64 = 100;
 
 /// List, read, search, fork and put away conversations.
 #[derive(Debug, Subcommand)]
@@ -39,16 +42,6 @@ pub(super) enum Conversation {
     Delete(Delete),
 }
 
-/// What every one of them takes.
-#[derive(Debug, Args)]
-struct Common {
-    /// Print the answer of the HTTP API
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    config: ConfigArguments,
-}
-
 #[derive(Debug, Args)]
 pub(super) struct List {
     /// Only those with this agent
@@ -57,18 +50,22 @@ pub(super) struct List {
     /// Only those that are out of the way
     #[arg(long)]
     archived: bool,
+    /// Those too that agents began for their work
+    #[arg(long)]
+    all: bool,
     #[command(flatten)]
-    common: Common,
+    common: AnswerArguments,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Show {
     id: String,
-    /// Show each step too: models, tools, tokens, cost, time and fuel; and the variables
+    /// Show each step too: thoughts, models, tools, tokens, cost, time and fuel; and the
+    /// variables, with the versions that are kept
     #[arg(long)]
     trace: bool,
     #[command(flatten)]
-    common: Common,
+    common: AnswerArguments,
 }
 
 #[derive(Debug, Args)]
@@ -83,7 +80,7 @@ pub(super) struct Search {
     #[arg(long, value_name = "N", default_value_t = 20)]
     limit: usize,
     #[command(flatten)]
-    common: Common,
+    common: AnswerArguments,
 }
 
 #[derive(Debug, Args)]
@@ -96,7 +93,7 @@ pub(super) struct Fork {
     #[arg(long)]
     title: Option<String>,
     #[command(flatten)]
-    common: Common,
+    common: AnswerArguments,
 }
 
 #[derive(Debug, Args)]
@@ -104,7 +101,7 @@ pub(super) struct Rename {
     id: String,
     title: String,
     #[command(flatten)]
-    common: Common,
+    common: AnswerArguments,
 }
 
 #[derive(Debug, Args)]
@@ -114,7 +111,7 @@ pub(super) struct Archive {
     #[arg(long)]
     undo: bool,
     #[command(flatten)]
-    common: Common,
+    common: AnswerArguments,
 }
 
 #[derive(Debug, Args)]
@@ -128,23 +125,7 @@ pub(super) struct Export {
 pub(super) struct Delete {
     id: String,
     #[command(flatten)]
-    common: Common,
-}
-
-/// Asks, and shows the answer to a program or to a person.
-fn run(
-    common: &Common,
-    question: impl AsyncFnOnce(&Client) -> Result<Value, Failure>,
-    show: impl FnOnce(&Value, &Paint) -> String,
-) -> Result<Exit, Failure> {
-    let config = super::events::load(&common.config)?;
-    let answer = client::ask(&config, question)?;
-    if common.json {
-        print_json(&answer);
-    } else {
-        print(&show(&answer, &Paint::stdout()));
-    }
-    Ok(Exit::Success)
+    common: AnswerArguments,
 }
 
 impl Conversation {
@@ -166,7 +147,7 @@ impl Conversation {
                     client.send("DELETE", &path(&["conversations", &id]), None).await?;
                     Ok(json!({ "deleted": id }))
                 };
-                run(&common, delete, |_, _| format!("deleted {id}"))
+                common.ask(delete, |_, _| format!("deleted {id}"))
             }
         }
     }
@@ -180,6 +161,7 @@ impl List {
                 let query = query(&[
                     ("agent", self.agent.clone()),
                     ("archived", Some(self.archived.to_string())),
+                    ("delegated", Some(self.all.to_string())),
                     ("before", before),
                     ("limit", Some(PAGE.to_string())),
                 ]);
@@ -193,7 +175,7 @@ impl List {
                 }
             }
         };
-        run(&self.common, all_pages, show::list)
+        self.common.ask(all_pages, show::list)
     }
 }
 
@@ -211,13 +193,15 @@ impl Show {
                         .map(|event| json!({ "event": event.name, "data": event.data }));
                     turn["events"] = events.collect();
                 }
-                let mut variables = client.get(&path(&["conversations", id, "variables"])).await?;
+                let variables = path(&["conversations", id, "variables"]);
+                let variables = variables + &format!("?versions={VERSIONS}");
+                let mut variables = client.get(&variables).await?;
                 answer["variables"] = variables["variables"].take();
             }
             answer["said"] = turns.into();
             Ok(answer)
         };
-        run(&self.common, everything, show::conversation)
+        self.common.ask(everything, show::conversation)
     }
 }
 
@@ -230,7 +214,7 @@ impl Search {
         let search = async |client: &Client| {
             client.send("POST", &path(&["conversations", "search"]), Some(&body)).await
         };
-        run(&self.common, search, show::found)
+        self.common.ask(search, show::found)
     }
 }
 
@@ -242,14 +226,14 @@ impl Fork {
         }
         let path = path(&["conversations", &self.id, "fork"]);
         let fork = async |client: &Client| client.send("POST", &path, Some(&body)).await;
-        run(&self.common, fork, |made, _| super::activity::text(&made["id"]))
+        self.common.ask(fork, |made, _| super::activity::text(&made["id"]))
     }
 }
 
-fn change(common: &Common, id: &str, body: &Value) -> Result<Exit, Failure> {
+fn change(common: &AnswerArguments, id: &str, body: &Value) -> Result<Exit, Failure> {
     let path = path(&["conversations", id]);
     let change = async |client: &Client| client.send("PATCH", &path, Some(body)).await;
-    run(common, change, |entry, paint| show::list(&json!({ "conversations": [entry] }), paint))
+    common.ask(change, |entry, paint| show::list(&json!({ "conversations": [entry] }), paint))
 }
 
 impl Export {

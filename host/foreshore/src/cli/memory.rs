@@ -11,11 +11,9 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::ConfigArguments;
+use super::answer::AnswerArguments;
 use super::exit::{Exit, Failure};
-use super::output::{Paint, print, print_json};
-use crate::client::{self, Client, path, query};
-use crate::wire_up;
+use crate::client::{Client, path, query};
 
 /// The most that a value may hold on its way to the API, which has a limit of its own.
 const VALUE_MAX_BYTES: u64 = 1 << 20;
@@ -49,16 +47,6 @@ pub(super) enum Memory {
     Namespaces(Namespaces),
 }
 
-/// What every one of them takes.
-#[derive(Debug, Args)]
-struct Common {
-    /// Print the answer of the HTTP API
-    #[arg(long)]
-    json: bool,
-    #[command(flatten)]
-    config: ConfigArguments,
-}
-
 #[derive(Debug, Args)]
 pub(super) struct Get {
     namespace: String,
@@ -67,7 +55,7 @@ pub(super) struct Get {
     #[arg(long, value_name = "N")]
     version: Option<u64>,
     #[command(flatten)]
-    common: Common,
+    common: AnswerArguments,
 }
 
 #[derive(Debug, Args)]
@@ -98,7 +86,7 @@ pub(super) struct Put {
     #[arg(long, value_name = "N")]
     expected_version: Option<u64>,
     #[command(flatten)]
-    common: Common,
+    common: AnswerArguments,
 }
 
 #[derive(Debug, Args)]
@@ -109,7 +97,7 @@ pub(super) struct Delete {
     #[arg(long, value_name = "N")]
     expected_version: Option<u64>,
     #[command(flatten)]
-    common: Common,
+    common: AnswerArguments,
 }
 
 #[derive(Debug, Args)]
@@ -119,7 +107,7 @@ pub(super) struct List {
     #[arg(long)]
     prefix: Option<String>,
     #[command(flatten)]
-    common: Common,
+    common: AnswerArguments,
 }
 
 #[derive(Debug, Args)]
@@ -135,7 +123,7 @@ pub(super) struct Search {
     #[arg(long, value_name = "N", default_value_t = 10)]
     limit: usize,
     #[command(flatten)]
-    common: Common,
+    common: AnswerArguments,
 }
 
 #[derive(Debug, Args)]
@@ -146,7 +134,7 @@ pub(super) struct OfKey {
     #[arg(long, value_name = "N", default_value_t = 100)]
     limit: usize,
     #[command(flatten)]
-    common: Common,
+    common: AnswerArguments,
 }
 
 #[derive(Debug, Args)]
@@ -156,7 +144,7 @@ pub(super) struct Triple {
     predicate: String,
     object: String,
     #[command(flatten)]
-    common: Common,
+    common: AnswerArguments,
 }
 
 #[derive(Debug, Args)]
@@ -165,31 +153,13 @@ pub(super) struct Paths {
     from: String,
     to: String,
     #[command(flatten)]
-    common: Common,
+    common: AnswerArguments,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Namespaces {
     #[command(flatten)]
-    common: Common,
-}
-
-/// Asks, and shows the answer to a program or to a person.
-fn run(
-    common: &Common,
-    question: impl AsyncFnOnce(&Client) -> Result<Value, Failure>,
-    show: impl FnOnce(&Value, &Paint) -> String,
-) -> Result<Exit, Failure> {
-    let mut config = common.config.load()?;
-    crate::telemetry::start_quietly(&config.sections.log)?;
-    wire_up::suggest_limits(&mut config)?;
-    let answer = client::ask(&config, question)?;
-    if common.json {
-        print_json(&answer);
-    } else {
-        print(&show(&answer, &Paint::stdout()));
-    }
-    Ok(Exit::Success)
+    common: AnswerArguments,
 }
 
 impl Memory {
@@ -207,7 +177,7 @@ impl Memory {
             Self::Paths(command) => command.run(),
             Self::Namespaces(command) => {
                 let path = path(&["memory"]);
-                run(&command.common, async |client| client.get(&path).await, show::namespaces)
+                command.common.ask(async |client| client.get(&path).await, show::namespaces)
             }
         }
     }
@@ -217,7 +187,7 @@ impl Get {
     fn run(self) -> Result<Exit, Failure> {
         let version = self.version.map(|version| version.to_string());
         let path = path(&["memory", &self.namespace, &self.key]) + &query(&[("version", version)]);
-        run(&self.common, async |client| client.get(&path).await, show::record)
+        self.common.ask(async |client| client.get(&path).await, show::record)
     }
 }
 
@@ -235,7 +205,7 @@ impl Put {
         }
         let path = path(&["memory", &self.namespace, &self.key]);
         let put = async |client: &Client| client.send("PUT", &path, Some(&body)).await;
-        run(&self.common, put, |written, _| format!("version {}", written["version"]))
+        self.common.ask(put, |written, _| format!("version {}", written["version"]))
     }
 
     fn value(&self) -> Result<Value, Failure> {
@@ -271,7 +241,7 @@ impl Delete {
         let path = path(&["memory", &self.namespace, &self.key])
             + &query(&[("expected_version", expected)]);
         let delete = async |client: &Client| client.send("DELETE", &path, None).await;
-        run(&self.common, delete, |gone, _| format!("deleted; version {}", gone["version"]))
+        self.common.ask(delete, |gone, _| format!("deleted; version {}", gone["version"]))
     }
 }
 
@@ -295,7 +265,7 @@ impl List {
                 }
             }
         };
-        run(&self.common, all_pages, show::keys)
+        self.common.ask(all_pages, show::keys)
     }
 }
 
@@ -304,7 +274,7 @@ impl Search {
         let body = json!({ "query": self.words.join(" "), "limit": self.limit, "tags": self.tags });
         let path = path(&["memory", &self.namespace, "search"]);
         let search = async |client: &Client| client.send("POST", &path, Some(&body)).await;
-        run(&self.common, search, show::found)
+        self.common.ask(search, show::found)
     }
 }
 
@@ -312,14 +282,14 @@ impl OfKey {
     fn versions(self) -> Result<Exit, Failure> {
         let path = path(&["memory", &self.namespace, &self.key, "versions"])
             + &query(&[("limit", Some(self.limit.to_string()))]);
-        run(&self.common, async |client| client.get(&path).await, show::versions)
+        self.common.ask(async |client| client.get(&path).await, show::versions)
     }
 
     fn neighbours(self) -> Result<Exit, Failure> {
         let (key, limit) = (Some(self.key.clone()), Some(self.limit.to_string()));
         let path = path(&["graph", &self.namespace, "relations"])
             + &query(&[("key", key), ("limit", limit)]);
-        run(&self.common, async |client| client.get(&path).await, show::relations)
+        self.common.ask(async |client| client.get(&path).await, show::relations)
     }
 }
 
@@ -330,7 +300,7 @@ impl Triple {
             "subject": self.subject, "predicate": self.predicate, "object": self.object,
         });
         let relate = async |client: &Client| client.send("POST", &path, Some(&body)).await;
-        run(&self.common, relate, |answer, _| changed(answer, "related", "related already"))
+        self.common.ask(relate, |answer, _| changed(answer, "related", "related already"))
     }
 
     fn unrelate(self) -> Result<Exit, Failure> {
@@ -341,7 +311,7 @@ impl Triple {
         ]);
         let path = path(&["graph", &self.namespace, "relations"]) + &triple;
         let unrelate = async |client: &Client| client.send("DELETE", &path, None).await;
-        run(&self.common, unrelate, |answer, _| changed(answer, "not related now", "not related"))
+        self.common.ask(unrelate, |answer, _| changed(answer, "not related now", "not related"))
     }
 }
 
@@ -353,6 +323,6 @@ impl Paths {
     fn run(self) -> Result<Exit, Failure> {
         let path = path(&["graph", &self.namespace, "paths"])
             + &query(&[("from", Some(self.from)), ("to", Some(self.to))]);
-        run(&self.common, async |client| client.get(&path).await, show::paths)
+        self.common.ask(async |client| client.get(&path).await, show::paths)
     }
 }

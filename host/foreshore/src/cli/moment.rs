@@ -3,6 +3,7 @@
 //! Deliberately absent: time zones and leap seconds, which Unix time does not count.
 
 use foreshore_control::now_unix_ms;
+use foreshore_domain::moment::rfc3339;
 
 const DAY_MS: u64 = 86_400_000;
 
@@ -17,7 +18,7 @@ impl std::str::FromStr for Moment {
     fn from_str(text: &str) -> Result<Self, String> {
         let refused =
             || format!("\"{text}\": write how long ago (90s, 15m, 1h, 7d) or 2026-01-31T12:00:00Z");
-        ago(text)
+        span_ms(text)
             .map(|ago| now_unix_ms().saturating_sub(ago))
             .or_else(|| rfc_3339(text))
             .map(Self)
@@ -25,7 +26,8 @@ impl std::str::FromStr for Moment {
     }
 }
 
-fn ago(text: &str) -> Option<u64> {
+/// A span of time as people write it, in milliseconds: `90s`, `15m`, `1h`, `7d`.
+pub(super) fn span_ms(text: &str) -> Option<u64> {
     let unit = match text.chars().last()? {
         's' => 1_000,
         'm' => 60_000,
@@ -67,12 +69,9 @@ fn digits(text: &str) -> Option<i64> {
     plain.then(|| text.parse().ok()).flatten()
 }
 
-/// `2026-01-31 12:00:00.000Z`.
+/// `2026-01-31 12:00:00.000Z`: RFC 3339 as people read it more easily.
 pub(super) fn written(unix_ms: u64) -> String {
-    let (days, ms) = (unix_ms / DAY_MS, unix_ms % DAY_MS);
-    let (year, month, day) = civil_from_days(i64::try_from(days).unwrap_or(0));
-    let (hour, minute, second) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1_000 % 60);
-    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}.{:03}Z", ms % 1_000)
+    rfc3339(unix_ms).replacen('T', " ", 1)
 }
 
 /// Days since 1970-01-01 (Howard Hinnant, "chrono-compatible low-level date algorithms",
@@ -83,19 +82,6 @@ fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     let year_of_era = year.rem_euclid(400);
     let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
     era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
-}
-
-/// The inverse (the same source, `civil_from_days`).
-fn civil_from_days(days: i64) -> (i64, i64, i64) {
-    let days = days + 719_468;
-    let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = (month_from_march + 2) % 12 + 1;
-    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
 }
 
 #[cfg(test)]
@@ -115,8 +101,8 @@ mod tests {
         assert_eq!(written(1_769_853_600_001), "2026-01-31 10:00:00.001Z");
         assert_eq!(written(951_868_799_500), "2000-02-29 23:59:59.500Z");
         for day in (0..40_000).step_by(13) {
-            let (year, month, date) = civil_from_days(day);
-            assert_eq!(days_from_civil(year, month, date), day);
+            let unix_ms = day * DAY_MS + 1;
+            assert_eq!(written(unix_ms).parse(), Ok(Moment(unix_ms)), "{day}");
         }
     }
 

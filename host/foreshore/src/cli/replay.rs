@@ -2,14 +2,19 @@
 //!
 //! It changes nothing: tools are answered from the record, and what is not on it is not called.
 
+use std::path::Path;
+
 use clap::{Args, ValueEnum};
+use foreshore_control::Source;
 use serde_json::{Value, json};
 
 use super::ConfigArguments;
 use super::activity::{error, one_line, short, text};
 use super::exit::{Exit, Failure};
 use super::output::{Paint, TextTable, grouped, print, print_json, printable};
-use crate::client::{self, path};
+use crate::client::{self, path, query};
+use crate::config::Config;
+use crate::wire_up;
 
 /// Of one step in a table.
 const STEP_CHARS: usize = 44;
@@ -22,8 +27,9 @@ another component, model or prompt the two are shown, and whatever comes of it i
 pub(super) struct Replay {
     /// The turn, such as turn_0197f3a4c2d97c018f6a3d2e5b7c9d10
     turn: String,
-    /// With this component, which is loaded, instead of the agent's own
-    #[arg(long, value_name = "NAME")]
+    /// With this component instead of the agent's own: one that is served, or a file, which is
+    /// loaded for this alone
+    #[arg(long, value_name = "NAME|FILE.wasm")]
     component: Option<String>,
     /// With this model; means --live inference
     #[arg(long, value_name = "NAME")]
@@ -51,19 +57,13 @@ enum Live {
 impl Replay {
     pub(super) fn run(self) -> Result<Exit, Failure> {
         let config = super::events::load(&self.config)?;
-        let mut body = json!({ "live_inference": self.live.is_some() });
-        let given =
-            [("component", &self.component), ("model", &self.model), ("prompt", &self.prompt)];
-        for (name, value) in given {
-            if let Some(value) = value {
-                body[name] = value.as_str().into();
-            }
-        }
-        let is_same = body == json!({ "live_inference": false });
-        let path = path(&["turns", &self.turn, "replay"]);
-        let report = client::ask_agents(&config, async |client| {
-            client.send("POST", &path, Some(&body)).await
-        })?;
+        let given = [&self.component, &self.model, &self.prompt];
+        let is_same = self.live.is_none() && given.iter().all(|given| given.is_none());
+        let file = self.component.as_deref().map(Path::new).filter(|named| is_file(named));
+        let report = match file {
+            None => self.as_served(&config),
+            Some(file) => self.with_file(&config, file),
+        }?;
         if self.json {
             print_json(&report);
         } else {
@@ -72,6 +72,38 @@ impl Replay {
         let diverged = is_same && !report["divergence"].is_null();
         Ok(if diverged { Exit::Failed } else { Exit::Success })
     }
+}
+
+impl Replay {
+    fn as_served(&self, config: &Config) -> Result<Value, Failure> {
+        let mut body = json!({ "live_inference": self.live.is_some() });
+        let given =
+            [("component", &self.component), ("model", &self.model), ("prompt", &self.prompt)];
+        for (name, value) in given {
+            if let Some(value) = value {
+                body[name] = value.as_str().into();
+            }
+        }
+        let path = path(&["turns", &self.turn, "replay"]);
+        client::ask_agents(config, async |client| client.send("POST", &path, Some(&body)).await)
+    }
+
+    fn with_file(&self, config: &Config, file: &Path) -> Result<Value, Failure> {
+        let Source { bytes, file_stem, .. } = wire_up::read_component(file)?;
+        let query = query(&[
+            ("name", file_stem),
+            ("model", self.model.clone()),
+            ("prompt", self.prompt.clone()),
+            ("live_inference", Some(self.live.is_some().to_string())),
+        ]);
+        let path = path(&["turns", &self.turn, "replay"]) + &query;
+        client::ask_agents(config, async |client| client.send_component(&path, bytes).await)
+    }
+}
+
+/// Whether a file is meant: no component is called so.
+fn is_file(named: &Path) -> bool {
+    named.extension().is_some_and(|extension| extension == "wasm") || named.components().count() > 1
 }
 
 fn side_by_side(report: &Value, paint: &Paint) -> String {
@@ -147,6 +179,19 @@ mod tests {
             "steps": [{"kind": "infer", "summary": "infer", "digest": digest}],
             "usage": {"fuel": 1_234},
         })
+    }
+
+    #[test]
+    fn a_file_is_told_from_a_name() {
+        for (named, expected) in [
+            ("pilot.wasm", true),
+            ("../pilot.wasm", true),
+            ("./pilot", true),
+            ("pilot", false),
+            ("pilot@1.2.3", false),
+        ] {
+            assert_eq!(is_file(Path::new(named)), expected, "{named}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 use anyhow::Context as _;
 use clap::Args;
+use foreshore_gateway::AuthMode;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -15,6 +16,7 @@ use super::output::{Waiting, print};
 use crate::config::Config;
 use crate::config::sections::ListenAddress;
 use crate::server_file::ServerFile;
+use crate::token_file;
 use crate::wire_up::{self, Plan};
 
 /// Serve the tools over HTTP.
@@ -26,6 +28,10 @@ pub(super) struct Serve {
     /// Keep the journal in memory: whatever is remembered and recorded is gone in the end
     #[arg(long)]
     ephemeral: bool,
+    /// Let whoever connects from this machine do everything, without a credential. Only for
+    /// trying things out, and only on a loopback address
+    #[arg(long)]
+    insecure_no_auth: bool,
     #[command(flatten)]
     config: ConfigArguments,
 }
@@ -57,7 +63,22 @@ impl Serve {
             .map_err(Failure::Start)?;
         let address = listener.local_addr().context("listening").map_err(Failure::Start)?;
         let mut signals = Signals::new().context("signals").map_err(Failure::Start)?;
-        let gateway = wire_up::gateway(&config);
+        let mut gateway = wire_up::gateway(&config);
+        if self.insecure_no_auth {
+            if !address.ip().is_loopback() {
+                let message = format!(
+                    "--insecure-no-auth serves loopback addresses alone, and {address} is none"
+                );
+                return Err(Failure::Usage(message));
+            }
+            eprintln!("insecure: whoever connects from this machine may do everything here");
+            tracing::warn!("no authentication: started with --insecure-no-auth");
+        }
+        let mode = if self.insecure_no_auth { AuthMode::Insecure } else { AuthMode::Required };
+        std::fs::create_dir_all(&config.data)
+            .with_context(|| format!("data directory {}", config.data.display()))
+            .map_err(Failure::Start)?;
+        gateway.auth = config.auth(mode).map_err(Failure::Start)?;
         let patience = std::time::Duration::from_millis(gateway.limits.drain_patience_ms.get());
 
         let plan = if self.ephemeral { Plan::ephemeral(&config) } else { Plan::server(&config) };
@@ -71,6 +92,12 @@ impl Serve {
         };
         drop(waiting);
         let Some(control) = started else { return Ok(()) };
+        let lent = if self.ephemeral {
+            token_file::lend(&config.data, control.identities()).await
+        } else {
+            token_file::ensure(&config.data, control.identities()).await
+        };
+        lent.map_err(Failure::Start)?;
         // One that has no journal to guard does not take the place of one that has.
         let written = ServerFile::write(&config.data, address, self.ephemeral);
         let written = written

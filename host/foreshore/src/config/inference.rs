@@ -3,7 +3,7 @@
 //! Money is written per million tokens in the operator's currency, and counted in millionths of
 //! it. A secret is never in the file itself: `api_key_file` names a file that holds it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 use std::path::{Path, PathBuf};
 
@@ -23,7 +23,7 @@ pub(crate) const OLLAMA: &str = "http://127.0.0.1:11434";
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct InferenceSection {
-    /// Asked where a request names none.
+    /// Asked where a request names none. It needs no section of its own.
     pub(crate) default_model: Option<String>,
     /// Asked for vectors where a request names none; memory's search uses it.
     pub(crate) embedding_model: Option<String>,
@@ -224,6 +224,7 @@ impl Config {
             models,
             default_model: section.default_model.clone(),
             embedding_model: section.embedding_model.clone(),
+            named_models: self.models_of_agents(),
             local_answer: section.local_answer.clone(),
             allow_remote_models: section.allow_remote_models,
             num_ctx_default: section
@@ -238,6 +239,14 @@ impl Config {
             cache: section.cache.over(default.cache),
             ..default
         }
+    }
+}
+
+impl Config {
+    /// The models that agents ask, which need no section of their own either.
+    fn models_of_agents(&self) -> BTreeSet<String> {
+        let agents = self.sections.agents.values();
+        agents.flat_map(|agent| agent.model.iter().chain(&agent.models)).cloned().collect()
     }
 }
 
@@ -312,11 +321,12 @@ fn one_model(section: &ModelSection) -> Result<ModelConfig, (&'static str, Strin
         price_output_micros_per_mtok: micros(section.price_output)
             .map_err(|e| ("price_output", e))?,
         embedding: section.embedding,
+        ..ModelConfig::default()
     })
 }
 
-/// Millionths of a price.
-fn micros(price: f64) -> Result<u64, String> {
+/// Millionths of a price, or of any sum of money.
+pub(super) fn micros(price: f64) -> Result<u64, String> {
     const MAX: f64 = 1e9;
     if !(0.0..=MAX).contains(&price) {
         return Err(format!("{price} is no price: it is from 0 to {MAX}"));

@@ -19,8 +19,11 @@ use foreshore_gateway::EdgeLimits;
 use serde::{Deserialize, Deserializer};
 
 use super::agents::AgentSection;
+use super::auth::AuthSection;
+use super::budgets::BudgetsSection;
 use super::files::FilesSection;
 use super::inference::InferenceSection;
+use super::roles::RoleSection;
 
 /// The whole of the configuration.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -45,6 +48,12 @@ pub(crate) struct Sections {
     pub(crate) inference: InferenceSection,
     /// What each agent may touch and use, by name.
     pub(crate) agents: BTreeMap<String, AgentSection>,
+    /// Who is let in.
+    pub(crate) auth: AuthSection,
+    /// Roles, besides admin, operator, approver, caller and viewer.
+    pub(crate) roles: BTreeMap<String, RoleSection>,
+    /// What may be spent on models.
+    pub(crate) budgets: BudgetsSection,
     pub(crate) log: LogSection,
 }
 
@@ -53,6 +62,8 @@ pub(crate) struct Sections {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct ServerSection {
     pub(crate) listen: Parsed<ListenAddress>,
+    /// Listen beyond loopback without TLS, behind a proxy that has it.
+    pub(crate) plaintext: bool,
     /// Names under which clients reach this host, besides loopback names and addresses.
     pub(crate) hosts: Vec<String>,
     /// Origins of web pages that may change things here.
@@ -65,6 +76,7 @@ impl Default for ServerSection {
     fn default() -> Self {
         Self {
             listen: Parsed(ListenAddress(SocketAddr::from(([127, 0, 0, 1], 7433)))),
+            plaintext: false,
             hosts: Vec::new(),
             origins: Vec::new(),
             limits: EdgeLimits::default(),
@@ -212,7 +224,7 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-/// An address that this version may listen on: loopback, because there is no authentication yet.
+/// An address to listen on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ListenAddress(pub(crate) SocketAddr);
 
@@ -225,12 +237,6 @@ impl FromStr for ListenAddress {
             None => text.parse::<SocketAddr>(),
         }
         .map_err(|_| "it is no address with a port".to_owned())?;
-        if !address.ip().is_loopback() {
-            return Err(format!(
-                "this version has no authentication, so it listens on loopback alone; use 127.0.0.1:{0} or [::1]:{0}, and a proxy that authenticates if others must reach it",
-                address.port()
-            ));
-        }
         Ok(Self(address))
     }
 }

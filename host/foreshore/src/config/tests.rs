@@ -63,6 +63,9 @@ fn what_is_wrong_is_answered_with_place_key_and_way_on() {
         "[components.files.env]\n\"A=B\" = \"c\"",
         "[runtime]\nslots = 0",
         "[concurrency]\ncalls_max = 0",
+        "[budgets.tenant]\ntokens_per_day = 0",
+        "[budgets.tenant]\ntokens_a_day = 5",
+        "[budgets.agents.assistant]\ncost_per_day = \"much\"",
         "[log]\nformat = \"jsonl\"",
         "[journal]\ncheckpoint_webhook = \"http://audit.example.org/\"",
         "[journal]\ncheckpoint_webhook = \"https://me:pass@audit.example.org/\"",
@@ -171,6 +174,52 @@ fn a_component_section_becomes_a_policy() {
         memory.namespaces.iter().map(|n| (n.pattern.to_string(), n.access)).collect();
     let expected = [("notes", Access::ReadOnly), ("team-*", Access::ReadWrite)];
     assert_eq!(granted, expected.map(|(name, access)| (name.to_owned(), access)));
+}
+
+#[test]
+fn budgets_are_by_day_and_for_agents_that_there_are() {
+    let config = read_toml(
+        r#"
+        data = "/data"
+        [budgets.tenant]
+        tokens_per_day = 1_000_000
+        cost_per_day = 2.5
+        [budgets.agents.assistant]
+        wall_ms_per_day = 3_600_000
+        "#,
+    );
+    let budgets = config.expect("valid").budgets().expect("valid");
+    let tenant = (budgets.tenant.tokens, budgets.tenant.cost_micros, budgets.tenant.wall_ms);
+    assert_eq!(tenant, (Some(1_000_000), Some(2_500_000), None));
+    assert_eq!(budgets.agents["assistant"].wall_ms, Some(3_600_000));
+    assert_eq!(budgets.conversation, Default::default());
+    for (written, told) in [
+        (
+            "[budgets.agents.asistant]\ntokens_per_day = 1",
+            "foreshore.toml:1: budgets.agents.asistant: no agent is called \"asistant\"; did you mean \"assistant\"?",
+        ),
+        (
+            "[budgets.conversation]\ncost_per_day = 0.0",
+            "foreshore.toml:2: budgets.conversation.cost_per_day: 0 is less than a millionth: leave it out for no limit",
+        ),
+        (
+            "[budgets.tenant]\ncost_per_day = -1.0",
+            "foreshore.toml:2: budgets.tenant.cost_per_day: -1 is no sum of money: it is above 0, and at most 1000000000",
+        ),
+    ] {
+        let config = read_toml(&format!("{written}\n")).expect("it reads");
+        assert_eq!(config.budgets().expect_err("it is refused").to_string(), told);
+    }
+}
+
+#[test]
+fn models_that_are_only_named_need_no_section() {
+    let config = read_toml(
+        "data = \"/data\"\n[inference]\ndefault_model = \"llama\"\n[agents.assistant]\nmodel = \"qwen\"\nmodels = [\"phi\"]",
+    );
+    let broker = config.expect("valid").inference().expect("valid").broker;
+    assert_eq!(broker.default_model.as_deref(), Some("llama"));
+    assert_eq!(broker.named_models.iter().collect::<Vec<_>>(), ["phi", "qwen"]);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use foreshore_control::turns::{Ended, Follow, NewTurn, TakenTurn, TurnEvent};
+use foreshore_control::turns::{AgentSummary, Ended, Follow, NewTurn, TakenTurn, TurnEvent};
 use foreshore_domain::outcome::{Content, ContentBody, Media};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -47,17 +47,21 @@ pub(crate) fn list(peer: &Peer, head: &Parts) -> Answer {
     negotiation::accepts_json(&head.headers)?;
     Query::read(&head.uri, &[])?;
     let turns = peer.edge.control.turns();
-    let agents = turns
-        .policies()
+    let summaries = turns.agents();
+    let agents = summaries
         .iter()
-        .map(|(name, policy)| AgentSchema {
-            name,
-            component: &policy.component,
-            description: turns.description(name),
-            model: policy.model.as_deref(),
-            tools: policy.tools.iter().map(ToString::to_string).collect(),
-            agents: &policy.agents,
-            budget: policy.budget,
+        .map(|AgentSummary { name, policy, component }| {
+            let component = component.as_ref().ok();
+            AgentSchema {
+                name,
+                component: &policy.component,
+                description: component.map(|component| component.description.as_str()),
+                model: policy.model.as_deref(),
+                tools: policy.tools.iter().map(ToString::to_string).collect(),
+                agents: &policy.agents,
+                parameters: component.and_then(|it| it.parameters_schema.as_ref()),
+                budget: policy.budget,
+            }
         })
         .collect();
     Ok(json(wire::json(&AgentsSchema { agents }, 1 << 10)))
@@ -88,6 +92,7 @@ pub(crate) fn list(peer: &Peer, head: &Parts) -> Answer {
         )),
         (status = 202, description = "Taken; it goes on", body = TakenTurnSchema<'static>),
         (status = 404, description = "No such agent or conversation", body = ProblemSchema<'static>, content_type = "application/problem+json"),
+        (status = 429, description = "A budget for models is used up; `Retry-After` says when there is more", body = ProblemSchema<'static>, content_type = "application/problem+json"),
         (status = 503, description = "Too many turns wait; come back after `Retry-After`", body = ProblemSchema<'static>, content_type = "application/problem+json"),
         (status = "default", description = "Why it was not served", body = ProblemSchema<'static>, content_type = "application/problem+json"),
     ),
@@ -104,13 +109,15 @@ pub(crate) async fn take_turn(
     let body = whole(peer, body).await?;
     let asked: NewTurnSchema = serde_json::from_slice(&body)
         .map_err(|error| Problem::invalid_body("", error.to_string()))?;
+    let budget = asked.budget.as_deref().map(wire::turn_budget).transpose();
+    let budget = budget.map_err(|(pointer, message)| Problem::invalid_body(&pointer, message))?;
     let new = NewTurn {
         agent: agent.to_owned(),
         conversation: asked.conversation.map(|id| turns::conversation(&id)).transpose()?,
         message: message(asked.message)?,
         history: Vec::new(),
         parameters: asked.parameters,
-        budget: asked.budget,
+        budget,
     };
     let taken = peer.edge.control.turns().start(new).await?;
     if wants_no_wait(&head.headers) {

@@ -16,6 +16,7 @@ use hyper::body::Incoming;
 use tokio::time::timeout;
 
 use crate::api::events;
+use crate::auth::principal;
 use crate::body::{self, BodyLimit, Reader};
 use crate::connection::Peer;
 use crate::negotiation::{self, Form};
@@ -68,7 +69,8 @@ pub(crate) async fn call(
     let max_bytes = peer.edge.config.limits.body_max_bytes;
     let body = Reader::new(body, BodyLimit { setting: "body_max_bytes", max_bytes })?;
     let (permit, arguments) = admit(peer, body).await?;
-    let invocation = Invocation { tool, arguments, limits, observer: None };
+    let principal = principal(head);
+    let invocation = Invocation { tool, arguments, limits, principal, observer: None };
     match form {
         Form::Json => {
             let outcome = peer.edge.control.invoke_with(permit, invocation).await?;

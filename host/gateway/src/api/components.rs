@@ -10,6 +10,7 @@ use foreshore_domain::component::check_name;
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
 use hyper::body::Incoming;
+use tokio::sync::SemaphorePermit;
 
 use crate::body::{Body, BodyLimit, Reader};
 use crate::connection::Peer;
@@ -84,6 +85,20 @@ fn show(edge: &Edge, head: &Parts, name: &str) -> Answer {
 async fn put(peer: &Arc<Peer>, head: &Parts, body: Incoming, name: &str) -> Answer {
     negotiation::require_wasm(&head.headers)?;
     parse(name)?;
+    let (bytes, place) = uploaded(peer, body).await?;
+    let reference = peer.edge.control.put_component(bytes, Some(name)).await?;
+    drop(place);
+    // Somebody else may have removed it by now; then it is not there.
+    let component = find(&peer.edge.control, &reference.to_string())?;
+    Ok(json(wire::json(&ComponentSchema::from(&component), 4 << 10)))
+}
+
+/// The bytes of a component, and its place among the uploads there may be at a time: held until
+/// it is loaded.
+pub(crate) async fn uploaded(
+    peer: &Peer,
+    body: Incoming,
+) -> Result<(bytes::Bytes, SemaphorePermit<'_>), Refusal> {
     let limits = &peer.edge.config.limits;
     let max_bytes = limits.component_max_bytes;
     let mut body = Reader::new(body, BodyLimit { setting: "component_max_bytes", max_bytes })?;
@@ -92,11 +107,7 @@ async fn put(peer: &Arc<Peer>, head: &Parts, body: Incoming, name: &str) -> Answ
     peer.pulse.enter(Phase::Body);
     let bytes = body.whole().await?;
     peer.pulse.body_read();
-    let reference = peer.edge.control.put_component(bytes, Some(name)).await?;
-    drop(place);
-    // Somebody else may have removed it by now; then it is not there.
-    let component = find(&peer.edge.control, &reference.to_string())?;
-    Ok(json(wire::json(&ComponentSchema::from(&component), 4 << 10)))
+    Ok((bytes, place))
 }
 
 /// Remove a component; without a version, all of its versions.

@@ -26,6 +26,8 @@ use crate::wire::{self, *};
 /// Entries of one answer, where the client does not say.
 const PAGE: usize = 50;
 const HITS: usize = 20;
+/// The most versions of each variable: those that are kept.
+const VERSIONS_MAX: usize = 100;
 
 /// List the conversations.
 #[utoipa::path(
@@ -36,6 +38,7 @@ const HITS: usize = 20;
     params(
         ("agent" = Option<String>, Query, description = "Only those with this agent"),
         ("archived" = Option<bool>, Query, description = "Only those that are out of the way, or are not"),
+        ("delegated" = Option<bool>, Query, description = "`true`: those too that a turn of an agent began for its work"),
         ("before" = Option<u64>, Query, description = "`next_before` of the page before"),
         ("limit" = Option<usize>, Query, description = "1 to 200; 50 if left out"),
     ),
@@ -46,9 +49,12 @@ const HITS: usize = 20;
 )]
 pub(crate) fn list(peer: &Peer, head: &Parts) -> Answer {
     negotiation::accepts_json(&head.headers)?;
-    let query = Query::read(&head.uri, &["agent", "archived", "before", "limit"])?;
-    let filter =
-        ConversationFilter { agent: query.get("agent"), archived: query.number("archived")? };
+    let query = Query::read(&head.uri, &["agent", "archived", "delegated", "before", "limit"])?;
+    let filter = ConversationFilter {
+        agent: query.get("agent"),
+        archived: query.number("archived")?,
+        delegated: (!query.number("delegated")?.unwrap_or(false)).then_some(false),
+    };
     let limit = query.limit(PAGE, PAGE_MAX)?;
     let page = conversations(peer).list(filter, query.number("before")?, limit)?;
     let conversations = page.conversations.iter().map(ConversationSchema::from).collect();
@@ -294,7 +300,10 @@ pub(crate) async fn search(peer: &Peer, head: &Parts, body: Incoming) -> Answer 
     path = "/v1/conversations/{id}/variables",
     operation_id = "listVariables",
     tag = "conversations",
-    params(("id" = String, Path)),
+    params(
+        ("id" = String, Path),
+        ("versions" = Option<usize>, Query, description = "Tell so many versions of each too, 1 to 100"),
+    ),
     responses(
         (status = 200, description = "The variables, by name, without their values", body = VariablesSchema<'static>),
         (status = "default", description = "Why it was not served", body = ProblemSchema<'static>, content_type = "application/problem+json"),
@@ -302,11 +311,23 @@ pub(crate) async fn search(peer: &Peer, head: &Parts, body: Incoming) -> Answer 
 )]
 pub(crate) fn variables(peer: &Peer, head: &Parts, id: &str) -> Answer {
     negotiation::accepts_json(&head.headers)?;
-    Query::read(&head.uri, &[])?;
+    let query = Query::read(&head.uri, &["versions"])?;
+    let versions = query.number::<usize>("versions")?;
+    if versions.is_some_and(|versions| !(1..=VERSIONS_MAX).contains(&versions)) {
+        return Err(Problem::invalid_query(&format!("versions is from 1 to {VERSIONS_MAX}")));
+    }
     let conversation = turns::conversation(id)?;
-    conversations(peer).get(&conversation)?.ok_or_else(|| none(id))?;
-    let index = conversations(peer).variables(&conversation)?;
-    let schema = VariablesSchema { variables: index.iter().map(VariableSchema::from).collect() };
+    let all = conversations(peer);
+    all.get(&conversation)?.ok_or_else(|| none(id))?;
+    let index = all.variables(&conversation)?;
+    let history = |name: &str| match versions {
+        None => Ok(Vec::new()),
+        Some(limit) => all.variable_versions(&conversation, name, limit),
+    };
+    let history: Vec<_> = index.iter().map(|one| history(&one.name)).collect::<Result<_, _>>()?;
+    let variables = index.iter().zip(&history);
+    let variables = variables.map(|(one, history)| VariableSchema::new(one, history)).collect();
+    let schema = VariablesSchema { variables };
     Ok(json(wire::json(&schema, 1 << 10)))
 }
 

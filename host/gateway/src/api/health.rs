@@ -1,13 +1,16 @@
 //! `/healthz`, `/readyz` and `/openapi.json`: small answers that need no place among the calls,
 //! so they come while the host is full.
 
-use http::StatusCode;
+use foreshore_domain::identity::Permission;
 use http::request::Parts;
+use http::{HeaderValue, StatusCode};
 
+use crate::auth;
+use crate::connection::Peer;
 use crate::negotiation;
 use crate::openapi;
 use crate::problem::Problem;
-use crate::request::{Answer, Edge, json};
+use crate::request::{Answer, json};
 use crate::wire::{self, HealthSchema, ReadinessSchema};
 
 /// Whether the process runs and answers.
@@ -22,7 +25,8 @@ pub(crate) fn health() -> Answer {
     Ok(json(wire::json(&HealthSchema { status: "ok" }, 32)))
 }
 
-/// Whether the host takes calls; with `?verbose`, why or why not.
+/// Whether the host takes calls; with `?verbose`, and a credential that may see it, why or why
+/// not.
 #[utoipa::path(
     get,
     path = "/readyz",
@@ -34,12 +38,16 @@ pub(crate) fn health() -> Answer {
         (status = 503, description = "It does not, or nothing can be recorded now: what only reads is answered all the same", body = ReadinessSchema<'static>),
     ),
 )]
-pub(crate) fn ready(edge: &Edge, head: &Parts) -> Answer {
+pub(crate) fn ready(peer: &Peer, head: &Parts, id: &HeaderValue) -> Answer {
     let verbose = match head.uri.query() {
         None | Some("") => false,
         Some("verbose" | "verbose=true" | "verbose=1") => true,
         Some(_) => return Err(Problem::invalid_query("this path takes ?verbose")),
     };
+    if verbose {
+        auth::require(peer, head, id, Permission::ReadSystem)?;
+    }
+    let edge = &peer.edge;
     let readiness = edge.control.readiness();
     let is_ready = readiness.is_ready() && !edge.is_draining();
     let readiness = ReadinessSchema::new(&readiness, edge.is_draining(), verbose);

@@ -2,6 +2,7 @@
 //! `control`, and writes the answer; it decides nothing.
 
 pub(crate) mod agents;
+pub(crate) mod budgets;
 pub(crate) mod calls;
 pub(crate) mod components;
 pub(crate) mod conversations;
@@ -9,6 +10,7 @@ pub(crate) mod events;
 pub(crate) mod files;
 pub(crate) mod graph;
 pub(crate) mod health;
+pub(crate) mod identity;
 pub(crate) mod journal;
 pub(crate) mod limits;
 pub(crate) mod memory;

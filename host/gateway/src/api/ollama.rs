@@ -11,6 +11,7 @@ use bytes::Bytes;
 use foreshore_control::turns::{Ended, NewTurn, TurnEvent};
 use foreshore_domain::conversation::TurnEnd;
 use foreshore_domain::inference::InferenceError;
+use http::header::RETRY_AFTER;
 use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode};
 use hyper::body::Incoming;
@@ -51,12 +52,23 @@ pub(crate) async fn generate(peer: &Arc<Peer>, _head: &Parts, body: Incoming) ->
     answered(try_ask(peer, body, ollama::generate).await)
 }
 
-/// Why a request was not served: a status and a text.
-struct Failure(StatusCode, Vec<u8>);
+/// A refusal in Ollama's shape.
+pub(crate) fn refused(problem: Refusal) -> Response<Body> {
+    Failure::from(problem).response()
+}
+
+/// Why a request was not served: a status, a text, and when to come back.
+struct Failure {
+    status: StatusCode,
+    line: Vec<u8>,
+    retry_after: Option<HeaderValue>,
+}
 
 impl From<Refusal> for Failure {
     fn from(problem: Refusal) -> Self {
-        Self::new(problem.status, &problem.detail)
+        let retry_after = problem.header.as_ref().filter(|(name, _)| name == RETRY_AFTER);
+        let retry_after = retry_after.map(|(_, value)| value.clone());
+        Self { retry_after, ..Self::new(problem.status, &problem.detail) }
     }
 }
 
@@ -69,7 +81,9 @@ impl From<Unusable> for Failure {
 impl From<&InferenceError> for Failure {
     fn from(error: &InferenceError) -> Self {
         let (status, line) = ollama::failure(error);
-        Self(status, line)
+        let seconds = error.retry_after().map(|wait| wait.as_millis().div_ceil(1_000).max(1));
+        let seconds = seconds.map(|seconds| u32::try_from(seconds).unwrap_or(u32::MAX));
+        Self { status, line, retry_after: seconds.map(HeaderValue::from) }
     }
 }
 
@@ -77,16 +91,22 @@ impl Failure {
     fn new(status: StatusCode, text: &str) -> Self {
         let mut line = serde_json::json!({ "error": text }).to_string().into_bytes();
         line.push(b'\n');
-        Self(status, line)
+        Self { status, line, retry_after: None }
+    }
+
+    fn response(self) -> Response<Body> {
+        let Self { status, line, retry_after } = self;
+        let mut response = json(line.into());
+        *response.status_mut() = status;
+        if let Some(seconds) = retry_after {
+            response.headers_mut().insert(RETRY_AFTER, seconds);
+        }
+        response
     }
 }
 
 fn answered(result: Result<Response<Body>, Failure>) -> Answer {
-    Ok(result.unwrap_or_else(|Failure(status, line)| {
-        let mut response = json(line.into());
-        *response.status_mut() = status;
-        response
-    }))
+    Ok(result.unwrap_or_else(Failure::response))
 }
 
 async fn try_ask(
@@ -150,7 +170,7 @@ async fn ask_model(
                     text.extend(match joined(ended) {
                         Ok(_) if sink.has_overflowed() => {
                             let slow = "the client reads too slowly";
-                            Failure::new(StatusCode::INTERNAL_SERVER_ERROR, slow).1
+                            Failure::new(StatusCode::INTERNAL_SERVER_ERROR, slow).line
                         }
                         Ok(completion) => answers.end(&now(), &completion, took(started)),
                         Err(error) => ollama::failure(&error).1,
@@ -224,7 +244,7 @@ async fn ask_agent(
                     text.extend(answers.end(&now(), &completed(&ended), took(started)));
                     text
                 }
-                TurnEvent::Ended(ended) => failed(&ended).1,
+                TurnEvent::Ended(ended) => failed(&ended).line,
                 _ => continue,
             };
             lines.send(text).await?;
@@ -376,5 +396,5 @@ fn took(started: Instant) -> Timings {
 
 /// RFC 3339, in UTC.
 fn now() -> String {
-    crate::moment::rfc3339(foreshore_control::now_unix_ms())
+    foreshore_domain::moment::rfc3339(foreshore_control::now_unix_ms())
 }

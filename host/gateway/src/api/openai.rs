@@ -30,7 +30,7 @@ use crate::wire::text_of;
 
 /// How agents are called among models.
 pub(crate) const AGENT: &str = "agent:";
-/// Says of an answer that asking again is of no use: the turn has run.
+/// Says of an answer that asking again is of no use: the turn has run, or the budget is used up.
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
 /// Complete a chat, as OpenAI's API does.
@@ -373,14 +373,14 @@ pub(crate) async fn embeddings(peer: &Peer, head: &Parts, body: Incoming) -> Ans
 }
 
 /// A refusal in OpenAI's shape.
-fn refused(error: &OpenAiError) -> Response<Body> {
+pub(crate) fn refused(error: &OpenAiError) -> Response<Body> {
     let mut response = json(error.json().into());
     *response.status_mut() = error.status;
     if let Some(wait_ms) = error.retry_after_ms {
         let seconds = u32::try_from(wait_ms.div_ceil(1_000).max(1)).unwrap_or(u32::MAX);
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
-    if error.is_of_turn {
+    if error.is_final {
         response.headers_mut().insert(SHOULD_RETRY, HeaderValue::from_static("false"));
     }
     response

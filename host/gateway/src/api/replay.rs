@@ -1,19 +1,21 @@
 //! `POST /v1/turns/{turn}/replay`: a past turn again, beside its record.
 //!
-//! Nothing is changed by it: no tool is called, nothing is recorded. A client that leaves ends it.
+//! Nothing is changed by it: no tool is called, nothing is recorded, and a component that is sent
+//! along is loaded as any other, run, and forgotten. A client that leaves ends it.
 
 use std::time::Duration;
 
 use foreshore_control::turns::{ReplayComponent, ReplayOptions};
+use foreshore_control::{Origin, Source};
 use foreshore_domain::outcome::Content;
 use http::request::Parts;
 use hyper::body::Incoming;
 
-use crate::api::turns;
+use crate::api::{components, turns};
 use crate::body::whole;
 use crate::connection::Peer;
 use crate::negotiation;
-use crate::problem::Problem;
+use crate::problem::{Problem, Refusal};
 use crate::pulse::Phase;
 use crate::query::Query;
 use crate::request::{Answer, json};
@@ -27,13 +29,25 @@ const BEAT_EVERY: Duration = Duration::from_secs(5);
 /// On its record it gives the same again, or says where it does not. With another component,
 /// model or message, or with live inference, the two are compared. No tool is called: calls are
 /// answered from the record, and those that are not on it are listed.
+///
+/// A component that is not served is tried by sending it as the body, `application/wasm`: then
+/// what else is asked for stands in the query. It is never registered.
 #[utoipa::path(
     post,
     path = "/v1/turns/{turn}/replay",
     operation_id = "replayTurn",
     tag = "agents",
-    params(("turn" = String, Path)),
-    request_body = ReplayRequestSchema,
+    params(
+        ("turn" = String, Path),
+        ("name" = Option<String>, Query, description = "With a component as the body: its name, perhaps with a version, and so which limits it has"),
+        ("model" = Option<String>, Query, description = "With a component as the body: as in JSON"),
+        ("prompt" = Option<String>, Query, description = "With a component as the body: as in JSON"),
+        ("live_inference" = Option<bool>, Query, description = "With a component as the body: as in JSON"),
+    ),
+    request_body(content(
+        (ReplayRequestSchema = "application/json"),
+        (Vec<u8> = "application/wasm"),
+    )),
     responses(
         (status = 200, description = "Both, side by side", body = ReplaySchema<'static>),
         (status = 404, description = "No such turn, or it never began", body = ProblemSchema<'static>, content_type = "application/problem+json"),
@@ -42,18 +56,11 @@ const BEAT_EVERY: Duration = Duration::from_secs(5);
 )]
 pub(crate) async fn replay(peer: &Peer, head: &Parts, body: Incoming, id: &str) -> Answer {
     negotiation::accepts_json(&head.headers)?;
-    negotiation::require_json(&head.headers)?;
-    Query::read(&head.uri, &[])?;
     let turn = turns::turn(id)?;
-    let body = whole(peer, body).await?;
-    let asked: ReplayRequestSchema = serde_json::from_slice(&body)
-        .map_err(|error| Problem::invalid_body("", error.to_string()))?;
-    let options = ReplayOptions {
-        component: asked.component.map(ReplayComponent::Named),
-        model: asked.model,
-        parameters: None,
-        message: asked.prompt.map(|text| vec![Content::text(text)]),
-        live_inference: asked.live_inference,
+    let options = if negotiation::is_wasm(&head.headers) {
+        with_component(peer, head, body).await?
+    } else {
+        as_asked(peer, head, body).await?
     };
     let mut replay = std::pin::pin!(peer.edge.control.turns().replay(turn, options));
     let report = loop {
@@ -63,4 +70,47 @@ pub(crate) async fn replay(peer: &Peer, head: &Parts, body: Incoming, id: &str) 
         }
     };
     Ok(json(wire::json(&ReplaySchema::from(&report), 8 << 10)))
+}
+
+async fn as_asked(peer: &Peer, head: &Parts, body: Incoming) -> Result<ReplayOptions, Refusal> {
+    negotiation::require_json(&head.headers)?;
+    Query::read(&head.uri, &[])?;
+    let body = whole(peer, body).await?;
+    let asked: ReplayRequestSchema = serde_json::from_slice(&body)
+        .map_err(|error| Problem::invalid_body("", error.to_string()))?;
+    Ok(ReplayOptions {
+        component: asked.component.map(ReplayComponent::Named),
+        model: asked.model,
+        parameters: None,
+        message: asked.prompt.map(message),
+        live_inference: asked.live_inference,
+    })
+}
+
+async fn with_component(
+    peer: &Peer,
+    head: &Parts,
+    body: Incoming,
+) -> Result<ReplayOptions, Refusal> {
+    negotiation::require_wasm(&head.headers)?;
+    let query = Query::read(&head.uri, &["name", "model", "prompt", "live_inference"])?;
+    let live_inference = query.number("live_inference")?.unwrap_or(false);
+    let (bytes, place) = components::uploaded(peer, body).await?;
+    let file_stem = query.get("name").map(str::to_owned);
+    let source = Source { bytes, file_stem, origin: Origin::Api };
+    peer.pulse.enter(Phase::Work);
+    let loaded = peer.edge.control.try_load(source).await;
+    drop(place);
+    let component = loaded.map_err(|failure| Problem::load(failure.error))?;
+    Ok(ReplayOptions {
+        component: Some(ReplayComponent::Loaded(component)),
+        model: query.get("model").map(str::to_owned),
+        parameters: None,
+        message: query.get("prompt").map(|text| message(text.to_owned())),
+        live_inference,
+    })
+}
+
+fn message(text: String) -> Vec<Content> {
+    vec![Content::text(text)]
 }

@@ -12,8 +12,10 @@ use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode};
 
 use crate::api::calls::tool_name;
+use crate::auth::principal;
 use crate::body::Body;
 use crate::negotiation;
+use crate::problem::Problem;
 use crate::request::{Answer, Edge, json};
 use crate::wire::{self, Named, ProblemSchema, ToolSchema, ToolsSchema};
 
@@ -60,7 +62,7 @@ impl Listing {
 
 /// List the tools.
 ///
-/// The answer has an `ETag`; a client that sends it back in `If-None-Match` gets 304 until a
+/// Those that the caller's credential reaches. The answer has an `ETag`; a client that sends it back in `If-None-Match` gets 304 until a
 /// component is added, replaced or removed.
 #[utoipa::path(
     get,
@@ -76,6 +78,14 @@ impl Listing {
 )]
 pub(crate) fn list(edge: &Edge, head: &Parts) -> Answer {
     negotiation::accepts_json(&head.headers)?;
+    let principal = principal(head);
+    if principal.reach.tools.is_some() {
+        // Few have a reach of their own: for these the list is written each time.
+        let summaries = edge.control.tools();
+        let reached = summaries.iter().filter(|tool| principal.reach.has_tool(&tool.name));
+        let tools: Vec<_> = reached.map(ToolSchema::from).collect();
+        return Ok(json(wire::json(&Named("tools", &tools), 16 << 10)));
+    }
     let Written { etag, text, .. } = edge.tools.of(&edge.control);
     let mut response = if negotiation::holds(&head.headers, etag.to_str().unwrap_or_default()) {
         let mut response = Response::new(Body::from(Bytes::new()));
@@ -104,6 +114,10 @@ pub(crate) fn list(edge: &Edge, head: &Parts) -> Answer {
 )]
 pub(crate) fn show(edge: &Edge, head: &Parts, name: &str) -> Answer {
     negotiation::accepts_json(&head.headers)?;
-    let tool = edge.control.tool(&tool_name(name)?)?;
+    let name = tool_name(name)?;
+    if !principal(head).reach.has_tool(&name) {
+        return Err(Problem::unknown_tool(format!("no tool is called \"{name}\""), None));
+    }
+    let tool = edge.control.tool(&name)?;
     Ok(json(wire::json(&ToolSchema::from(&tool), 4 << 10)))
 }

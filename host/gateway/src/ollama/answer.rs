@@ -169,11 +169,11 @@ impl Lines {
 pub(crate) fn failure(error: &InferenceError) -> (StatusCode, Vec<u8>) {
     use InferenceError as E;
     let status = match error {
-        E::Invalid { .. } | E::ContextTooLong { .. } => StatusCode::BAD_REQUEST,
+        E::Invalid { .. } | E::ContextTooLong { .. } | E::NoTools { .. } => StatusCode::BAD_REQUEST,
         E::ModelNotFound { .. } => StatusCode::NOT_FOUND,
         E::RemoteModel { .. } => StatusCode::FORBIDDEN,
         E::Unavailable { .. } | E::Overloaded { .. } => StatusCode::SERVICE_UNAVAILABLE,
-        E::BudgetExhausted { .. } => StatusCode::TOO_MANY_REQUESTS,
+        E::BudgetExhausted(_) => StatusCode::TOO_MANY_REQUESTS,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     };
     #[derive(Serialize)]

@@ -1,10 +1,15 @@
 //! Errors in OpenAI's shape: `{"error": {"message", "type", "param", "code"}}`.
 
+use std::time::Duration;
+
 use foreshore_domain::inference::InferenceError;
 use http::StatusCode;
 use serde::Serialize;
 
 use crate::problem::Refusal;
+
+/// Clients that are told to come back later than this are told not to by themselves.
+const RETRY_MAX: Duration = Duration::from_secs(60);
 
 /// An error as OpenAI's clients read it.
 #[derive(Debug, PartialEq, Eq)]
@@ -13,8 +18,9 @@ pub(crate) struct OpenAiError {
     pub(crate) body: ErrorBody,
     /// Milliseconds.
     pub(crate) retry_after_ms: Option<u64>,
-    /// A turn of an agent has run: asking again would run another.
-    pub(crate) is_of_turn: bool,
+    /// Asking again is of no use: a turn of an agent has run and would run anew, or a budget is
+    /// used up for the day.
+    pub(crate) is_final: bool,
 }
 
 /// The object under `error`.
@@ -39,7 +45,20 @@ impl OpenAiError {
                 code: Some("invalid_value".to_owned()),
             },
             retry_after_ms: None,
-            is_of_turn: false,
+            is_final: false,
+        }
+    }
+
+    /// A budget that is used up. Clients are kept from asking again at once where that is of no
+    /// use.
+    fn quota(message: String, retry_after: Option<Duration>) -> Self {
+        const QUOTA: &str = "insufficient_quota";
+        let code = Some(QUOTA.to_owned());
+        Self {
+            status: StatusCode::TOO_MANY_REQUESTS,
+            body: ErrorBody { message, kind: QUOTA, param: None, code },
+            retry_after_ms: retry_after.map(in_ms),
+            is_final: retry_after.is_none_or(|wait| wait > RETRY_MAX),
         }
     }
 
@@ -57,7 +76,7 @@ impl OpenAiError {
         };
         let body =
             ErrorBody { message, kind: kind(status), param: None, code: Some(code.to_owned()) };
-        Self { status, body, retry_after_ms: None, is_of_turn: true }
+        Self { status, body, retry_after_ms: None, is_final: true }
     }
 
     /// The JSON text of it.
@@ -82,6 +101,10 @@ fn kind(status: StatusCode) -> &'static str {
     }
 }
 
+fn in_ms(wait: Duration) -> u64 {
+    u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)
+}
+
 impl From<&InferenceError> for OpenAiError {
     fn from(error: &InferenceError) -> Self {
         use InferenceError as E;
@@ -93,9 +116,10 @@ impl From<&InferenceError> for OpenAiError {
             E::ModelNotFound { .. } => (StatusCode::NOT_FOUND, "model_not_found", Some("model")),
             E::RemoteModel { .. } => (StatusCode::FORBIDDEN, "remote_model_denied", Some("model")),
             E::Overloaded { .. } => (StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded", None),
-            E::BudgetExhausted { .. } => {
-                (StatusCode::TOO_MANY_REQUESTS, "insufficient_quota", None)
+            E::BudgetExhausted(budget) => {
+                return Self::quota(budget.to_string(), error.retry_after());
             }
+            E::NoTools { .. } => (StatusCode::BAD_REQUEST, "tools_unsupported", Some("tools")),
             E::Unavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, error.code(), None),
             E::TimedOut { .. } => (StatusCode::GATEWAY_TIMEOUT, error.code(), None),
             _ => (StatusCode::BAD_GATEWAY, error.code(), None),
@@ -109,8 +133,8 @@ impl From<&InferenceError> for OpenAiError {
                 param: param.map(str::to_owned),
                 code: Some(code.to_owned()),
             },
-            retry_after_ms: retry.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
-            is_of_turn: false,
+            retry_after_ms: retry.map(in_ms),
+            is_final: false,
         }
     }
 }
@@ -119,6 +143,9 @@ impl From<Refusal> for OpenAiError {
     fn from(problem: Refusal) -> Self {
         let retry = problem.header.as_ref().filter(|(name, _)| name == http::header::RETRY_AFTER);
         let seconds = retry.and_then(|(_, value)| value.to_str().ok()?.parse::<u64>().ok());
+        if problem.code == "budget_exhausted" {
+            return Self::quota(problem.detail, seconds.map(Duration::from_secs));
+        }
         Self {
             status: problem.status,
             body: ErrorBody {
@@ -128,13 +155,17 @@ impl From<Refusal> for OpenAiError {
                 param: problem.pointer,
             },
             retry_after_ms: seconds.map(|seconds| seconds.saturating_mul(1_000)),
-            is_of_turn: false,
+            is_final: false,
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use foreshore_control::turns::TurnFault;
+    use foreshore_domain::effect::BudgetKind;
+    use foreshore_domain::inference::BudgetExhausted;
+
     use super::*;
 
     #[test]
@@ -166,6 +197,33 @@ mod tests {
             assert_eq!((said.status.as_u16(), said.body.kind), (status, kind), "{error}");
             assert_eq!(said.body.message, error.to_string());
         }
+    }
+
+    #[test]
+    fn a_budget_that_is_used_up_is_a_quota_and_is_not_asked_again() {
+        let mut budget = BudgetExhausted {
+            budget: "tenant default".into(),
+            what: BudgetKind::Tokens,
+            limit: 10,
+            spent: 10,
+            held: 0,
+            needed: 1,
+            resets_at_unix_ms: Some(86_400_000),
+            retry_after_ms: Some(3_600_000),
+            setting: "budgets.tenant.tokens_per_day".into(),
+        };
+        let said = OpenAiError::from(&InferenceError::BudgetExhausted(budget.clone()));
+        assert_eq!((said.status.as_u16(), said.body.kind), (429, "insufficient_quota"));
+        assert_eq!(said.body.code.as_deref(), Some("insufficient_quota"));
+        assert_eq!((said.retry_after_ms, said.is_final), (Some(3_600_000), true));
+        budget.retry_after_ms = Some(1_000);
+        let said = OpenAiError::from(&InferenceError::BudgetExhausted(budget.clone()));
+        assert!(!said.is_final, "what runs may give enough back");
+        let refusal = Refusal::from(TurnFault::BudgetExhausted(budget));
+        assert_eq!((refusal.status.as_u16(), refusal.code), (429, "budget_exhausted"));
+        assert_eq!(refusal.setting.as_deref(), Some("budgets.tenant.tokens_per_day"));
+        let said = OpenAiError::from(refusal);
+        assert_eq!((said.body.kind, said.retry_after_ms), ("insufficient_quota", Some(1_000)));
     }
 
     #[test]

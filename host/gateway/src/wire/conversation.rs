@@ -190,16 +190,39 @@ pub(crate) struct VariableSchema<'a> {
     size_bytes: u64,
     /// At most 120 characters.
     first_line: &'a str,
+    /// Its versions, the newest first, if they were asked for.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    history: Vec<VariableVersionSchema<'a>>,
 }
 
-impl<'a> From<&'a VariableSummary> for VariableSchema<'a> {
-    fn from(summary: &'a VariableSummary) -> Self {
+/// One version of a variable, without its value.
+#[derive(serde::Serialize, utoipa::ToSchema)]
+#[schema(as = VariableVersion)]
+pub(crate) struct VariableVersionSchema<'a> {
+    version: u64,
+    set_at_unix_ms: u64,
+    #[serde(rename = "type")]
+    json_type: &'static str,
+    size_bytes: u64,
+    first_line: &'a str,
+}
+
+impl<'a> VariableSchema<'a> {
+    pub(crate) fn new(summary: &'a VariableSummary, history: &'a [(u64, VariableSummary)]) -> Self {
+        let version = |(set_at_unix_ms, one): &'a (u64, VariableSummary)| VariableVersionSchema {
+            version: one.version,
+            set_at_unix_ms: *set_at_unix_ms,
+            json_type: one.json_type.as_str(),
+            size_bytes: one.size_bytes,
+            first_line: &one.first_line,
+        };
         Self {
             name: summary.name.as_str(),
             version: summary.version,
             json_type: summary.json_type.as_str(),
             size_bytes: summary.size_bytes,
             first_line: &summary.first_line,
+            history: history.iter().map(version).collect(),
         }
     }
 }
@@ -223,7 +246,7 @@ pub(crate) struct AgentSchema<'a> {
     pub(crate) component: &'a str,
     /// What it does; left out where it cannot be run now.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) description: Option<String>,
+    pub(crate) description: Option<&'a str>,
     /// The model it asks where it names none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) model: Option<&'a str>,
@@ -231,6 +254,10 @@ pub(crate) struct AgentSchema<'a> {
     pub(crate) tools: Vec<String>,
     /// The agents it may delegate to.
     pub(crate) agents: &'a [String],
+    /// JSON Schema of the parameters that a turn takes; left out where it takes none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub(crate) parameters: Option<&'a serde_json::Value>,
     /// What each of its turns may use.
     #[schema(value_type = Object)]
     pub(crate) budget: foreshore_domain::agent::TurnBudget,

@@ -3,12 +3,14 @@
 //! The types borrow from the domain's and are written straight into the response's buffer; a
 //! JSON text that a guest wrote passes through as it is. `/openapi.json` is made from them.
 
+mod budgets;
 mod call;
 mod component;
 mod content;
 mod conversation;
 mod files;
 mod host;
+mod identity;
 mod journal;
 mod memory;
 mod problem;
@@ -22,6 +24,7 @@ use std::fmt::Display;
 use bytes::Bytes;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
+pub(crate) use budgets::{BudgetSchema, BudgetsSchema};
 pub(crate) use call::{CallResult, LogSchema, ProgressSchema};
 pub(crate) use component::{ComponentSchema, ComponentsSchema};
 pub(crate) use conversation::{
@@ -36,6 +39,10 @@ pub(crate) use files::{
     FilesScannedSchema, RestoredSchema, UndoSchema,
 };
 pub(crate) use host::{HealthSchema, LimitSchema, LimitsSchema, ReadinessSchema};
+pub(crate) use identity::{
+    CredentialKindSchema, CredentialSchema, CredentialsSchema, IssuedSchema, NewCredentialSchema,
+    PrincipalSchema, RefreshSchema, TokensSchema,
+};
 pub(crate) use journal::{EventSchema, EventsSchema};
 pub(crate) use memory::{
     EmbeddingSchema, MemoryFoundSchema, MemoryHitSchema, MemoryKeysSchema, MemoryNamespaceSchema,
@@ -52,7 +59,7 @@ pub(crate) use store::{
 pub(crate) use tool::{ToolSchema, ToolsSchema};
 pub(crate) use turn::{
     ApprovalSchema, MessageSchema, NewTurnSchema, PartSchema, TakenTurnSchema, TurnSchema, text_of,
-    update,
+    turn_budget, update,
 };
 
 /// A JSON text of `value` in a buffer that has `room` bytes to begin with.

@@ -1,5 +1,6 @@
 //! Turns of agents: what is asked, what they say on the way, and how they end.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use foreshore_control::conversations::SaidTurn;
@@ -35,7 +36,28 @@ pub(crate) struct NewTurnSchema {
     /// What the turn may use; never more than the configuration lets it.
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
-    pub(crate) budget: Option<TurnBudget>,
+    pub(crate) budget: Option<Box<RawValue>>,
+}
+
+/// Reads what a turn may use.
+///
+/// # Errors
+/// A JSON Pointer (RFC 6901) to the part at fault, and what is wrong with it.
+pub(crate) fn turn_budget(given: &RawValue) -> Result<TurnBudget, (String, String)> {
+    let error = match serde_json::from_str::<TurnBudget>(given.get()) {
+        Ok(budget) => return Ok(budget),
+        Err(error) => error.to_string(),
+    };
+    // The first of its members that is at fault by itself.
+    let members: BTreeMap<String, &RawValue> =
+        serde_json::from_str(given.get()).unwrap_or_default();
+    let at_fault = members.into_iter().find_map(|(name, value)| {
+        let alone = serde_json::to_string(&BTreeMap::from([(&name, value)])).ok()?;
+        let error = serde_json::from_str::<TurnBudget>(&alone).err()?;
+        let name = name.replace('~', "~0").replace('/', "~1");
+        Some((format!("/budget/{name}"), error.to_string()))
+    });
+    Err(at_fault.unwrap_or_else(|| ("/budget".to_owned(), error)))
 }
 
 /// A message: a text, or parts.
@@ -360,10 +382,14 @@ pub(crate) fn update(update: &TurnUpdate) -> (&'static str, serde_json::Value) {
         TurnEvent::ToolResult { number, index, tool, arguments, result } => {
             ("tool.result", tool_result(&turn, (*number, *index), tool, arguments, result))
         }
-        TurnEvent::Inferred { served_by, finish, usage } => (
-            "model.answered",
-            json!({"turn_id": turn, "served_by": served_by, "finish": finish, "usage": usage}),
-        ),
+        TurnEvent::Inferred { served_by, finish, usage, thinking } => {
+            let mut answered =
+                json!({"turn_id": turn, "served_by": served_by, "finish": finish, "usage": usage});
+            if let Some(thinking) = thinking {
+                answered["thinking"] = thinking.as_str().into();
+            }
+            ("model.answered", answered)
+        }
         TurnEvent::Delegated { to } => {
             ("turn.delegated", json!({"turn_id": turn, "to": to.to_string()}))
         }
@@ -434,4 +460,27 @@ fn waits(until: &Until) -> serde_json::Value {
 
 fn value(schema: &impl Serialize) -> serde_json::Value {
     serde_json::to_value(schema).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bad_budget_is_pointed_at() {
+        for (given, pointer, says) in [
+            (r#"{"tokens": 0}"#, "/budget/tokens", "nonzero"),
+            (r#"{"wall_ms": 5, "tokens": "many"}"#, "/budget/tokens", "invalid type"),
+            (r#"{"tokns": 5}"#, "/budget/tokns", "unknown field"),
+            (r#"{"a/b~": 5}"#, "/budget/a~1b~0", "unknown field"),
+            ("5", "/budget", "invalid type"),
+        ] {
+            let given = RawValue::from_string(given.to_owned()).expect("JSON");
+            let (at, message) = turn_budget(&given).expect_err("it is at fault");
+            assert_eq!(at, pointer, "{given}");
+            assert!(message.contains(says), "{message}");
+        }
+        let given = RawValue::from_string(r#"{"tokens": 5}"#.to_owned()).expect("JSON");
+        assert_eq!(turn_budget(&given).map(|budget| budget.tokens.get()), Ok(5));
+    }
 }

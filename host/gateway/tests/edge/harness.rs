@@ -8,7 +8,9 @@ use foreshore_control::{
     Compiler, ConcurrencyConfig, Control, ControlConfig, EngineConfig, LoaderConfig, Origin,
     RootConfig, Source,
 };
-use foreshore_gateway::{Drained, EdgeLimits, GatewayConfig, ServeError, serve};
+use foreshore_gateway::{
+    AuthConfig, AuthMode, Drained, EdgeLimits, GatewayConfig, ServeError, serve,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -29,15 +31,28 @@ pub struct Host {
     _directory: tempfile::TempDir,
 }
 
-/// The settings of a host that tests change.
-#[derive(Default)]
+/// The settings of a host that tests change. Nobody is asked who they are, but for the tests of
+/// just that.
 pub struct Setup {
     pub gateway: GatewayConfig,
     pub concurrency: ConcurrencyConfig,
     pub roots: Vec<RootConfig>,
 }
 
+impl Default for Setup {
+    fn default() -> Self {
+        let auth = AuthConfig { mode: AuthMode::Insecure, ..AuthConfig::default() };
+        let gateway = GatewayConfig { auth, ..GatewayConfig::default() };
+        Self { gateway, concurrency: ConcurrencyConfig::default(), roots: Vec::new() }
+    }
+}
+
 impl Setup {
+    /// A host that asks who they are.
+    pub fn asking() -> Self {
+        Self { gateway: GatewayConfig::default(), ..Self::default() }
+    }
+
     /// Defaults but for these limits of the edge.
     pub fn limits(change: impl FnOnce(&mut EdgeLimits)) -> Self {
         let mut setup = Self::default();

@@ -4,6 +4,7 @@
 
 #![allow(unreachable_pub, reason = "one binary: everything in it is private anyhow")]
 
+mod auth;
 mod calls;
 mod drain;
 mod files;

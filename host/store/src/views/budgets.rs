@@ -1,7 +1,7 @@
 //! What was spent, by budget and window.
 //!
 //! ```text
-//! b tenant key length starts_at -> tokens:u64 | cost_micros:u64
+//! b tenant key length starts_at -> tokens:u64 | cost_micros:u64 | wall_ms:u64
 //! ```
 //!
 //! The last [`WINDOWS_KEPT`] windows of each length are kept; the journal has them all.
@@ -27,6 +27,8 @@ pub struct Spent {
     pub tokens: u64,
     /// In millionths of the operator's currency.
     pub cost_micros: u64,
+    /// Time spent waiting for models, in milliseconds.
+    pub wall_ms: u64,
 }
 
 /// What was spent of a budget in one of its windows.
@@ -58,9 +60,11 @@ pub(crate) fn apply(
             Some(row) => decode(row.value())?,
             None => Spent::default(),
         };
-        let mut row = spent.tokens.saturating_add(new.tokens).to_le_bytes().to_vec();
-        let cost = spent.cost_micros.saturating_add(new.cost_micros);
-        row.extend_from_slice(&cost.to_le_bytes());
+        let row = encode(Spent {
+            tokens: spent.tokens.saturating_add(new.tokens),
+            cost_micros: spent.cost_micros.saturating_add(new.cost_micros),
+            wall_ms: spent.wall_ms.saturating_add(new.wall_ms),
+        });
         let is_new = rows.insert(&*key, &*row).map_err(storage)?.is_none();
         if is_new {
             let range = rows.range::<&[u8]>(&*windows..&*after(&windows)).map_err(storage)?;
@@ -139,8 +143,13 @@ impl BudgetsReader {
 
 fn decode(row: &[u8]) -> Result<Spent, ViewError> {
     let mut fields = Fields(row);
-    let (tokens, cost_micros) = fields.u64().zip(fields.u64()).ok_or(MALFORMED)?;
-    Ok(Spent { tokens, cost_micros })
+    let mut next = || fields.u64().ok_or(MALFORMED);
+    Ok(Spent { tokens: next()?, cost_micros: next()?, wall_ms: next()? })
+}
+
+fn encode(spent: Spent) -> Vec<u8> {
+    let Spent { tokens, cost_micros, wall_ms } = spent;
+    [tokens, cost_micros, wall_ms].iter().flat_map(|field| field.to_le_bytes()).collect()
 }
 
 fn tenant_key(tenant: &str) -> Vec<u8> {
@@ -180,16 +189,16 @@ mod tests {
         for n in 0..windows {
             for _ in 0..2 {
                 let scopes = vec![scope("host", n * 10 + 4, 10), scope("agent:a", n, 1_000)];
-                let spent = BudgetSpent { scopes, tokens: 3, cost_micros: 5 };
+                let spent = BudgetSpent { scopes, tokens: 3, cost_micros: 5, wall_ms: 7 };
                 journal.append(spent.event(1, Tenant::DEFAULT)).await.expect("recorded");
             }
         }
         let reader = journal.budgets(&Tenant::DEFAULT).expect("readable");
         let spent = |scope| reader.spent(&scope).expect("readable");
         assert_eq!(spent(scope("host", 2, 10)), Spent::default(), "too long ago");
-        let twice = Spent { tokens: 6, cost_micros: 10 };
+        let twice = Spent { tokens: 6, cost_micros: 10, wall_ms: 14 };
         assert_eq!(spent(scope("host", windows * 10 - 1, 10)), twice);
-        let all = Spent { tokens: 6 * windows, cost_micros: 10 * windows };
+        let all = Spent { tokens: 6 * windows, cost_micros: 10 * windows, wall_ms: 14 * windows };
         assert_eq!(spent(scope("agent:a", 0, 1_000)), all);
         let kept = reader.all().expect("readable");
         assert_eq!(kept.len(), WINDOWS_KEPT + 1);

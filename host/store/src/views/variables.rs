@@ -6,11 +6,15 @@
 //! q tenant conversation                -> names:u64 | versions:u64 | bytes:u64
 //! ```
 //!
-//! The last [`VERSIONS_KEPT`] versions of a variable are kept here; the journal has them all.
+//! The last [`VERSIONS_KEPT`] versions of a variable are kept here; the journal has them all. The
+//! invariant: a blob is needed once for each kept version whose value it is, so it goes with the
+//! last of them, whether that is written over often enough or its conversation is deleted.
 
+use foreshore_domain::blob::BlobDigest;
 use foreshore_domain::memory::{JsonType, ValueRef};
 use foreshore_domain::variables::{KIND_SET, VariableSet};
 
+use super::blob_references::BlobReferences;
 use super::codec::{self, Definition, Fields, Readable, Rows, after, put_part};
 use super::{EventRef, Receipt, ViewError, payload, storage};
 
@@ -49,6 +53,19 @@ pub struct Variable {
     pub value: ValueRef,
 }
 
+impl Variable {
+    /// This version of the variable `name` without its value.
+    pub fn summary(&self, name: &str) -> VariableSummary {
+        VariableSummary {
+            name: name.to_owned(),
+            version: self.version,
+            json_type: self.value.json_type(),
+            size_bytes: self.value.size_bytes(),
+            first_line: line_of(&self.value),
+        }
+    }
+}
+
 /// What a conversation's variables amount to, for quotas.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct VariableUsage {
@@ -64,11 +81,16 @@ pub struct VariableUsage {
 pub(crate) fn apply(
     transaction: &redb::WriteTransaction,
     event: &EventRef<'_>,
+    references: &mut BlobReferences,
 ) -> Result<Receipt, ViewError> {
     if event.kind != KIND_SET {
         return Err(ViewError::Kind { seq: event.seq, kind: event.kind.to_owned() });
     }
     let set: VariableSet = payload(event)?;
+    // What is counted with the event is what is released with the version.
+    if !set.blobs.iter().eq(&blob_of(&set.value)) {
+        return Err(ViewError::payload(event, &"its blobs are not that of its value"));
+    }
     let mut rows = transaction.open_table(TABLE).map_err(storage)?;
     let scope = scope(event.tenant, set.conversation.as_str());
     let name = set.name.as_str();
@@ -85,9 +107,12 @@ pub(crate) fn apply(
     if version > VERSIONS_KEPT {
         let oldest = version_key(&scope, name, version - VERSIONS_KEPT);
         if let Some(row) = rows.remove(&*oldest).map_err(storage)? {
-            let bytes = decode(0, row.value())?.value.size_bytes();
+            let value = decode(0, row.value())?.value;
             usage.versions = usage.versions.checked_sub(1).ok_or(MALFORMED)?;
-            usage.bytes = usage.bytes.checked_sub(bytes).ok_or(MALFORMED)?;
+            usage.bytes = usage.bytes.checked_sub(value.size_bytes()).ok_or(MALFORMED)?;
+            if let Some(digest) = blob_of(&value) {
+                references.release(transaction, event, &digest, 1)?;
+            }
         }
     }
     insert(&mut rows, &key(b'v', &scope, name), &summarize(version, &set.value))?;
@@ -103,6 +128,7 @@ pub(crate) fn copy(
     from: &str,
     to: &str,
     through_seq: u64,
+    references: &mut BlobReferences,
 ) -> Result<(), ViewError> {
     let mut rows = transaction.open_table(TABLE).map_err(storage)?;
     let (from, to) = (scope(event.tenant, from), scope(event.tenant, to));
@@ -110,6 +136,9 @@ pub(crate) fn copy(
     for (name, latest) in names(&rows, &from)? {
         let Some(row) = row_at(&rows, &from, &name, latest, through_seq)? else { continue };
         let value = decode(1, &row)?.value;
+        if let Some(digest) = blob_of(&value) {
+            references.hold(transaction, &digest)?;
+        }
         usage.names += 1;
         usage.versions += 1;
         usage.bytes += value.size_bytes();
@@ -145,17 +174,22 @@ fn kept(latest: u64) -> std::ops::RangeInclusive<u64> {
     latest.saturating_sub(VERSIONS_KEPT - 1).max(1)..=latest
 }
 
-/// Takes all variables of a conversation away.
+/// Takes all variables of a conversation away, and gives back the blobs of what was kept of them.
 pub(crate) fn forget(
     transaction: &redb::WriteTransaction,
-    tenant: &str,
+    event: &EventRef<'_>,
     conversation: &str,
+    references: &mut BlobReferences,
 ) -> Result<(), ViewError> {
     let mut rows = transaction.open_table(TABLE).map_err(storage)?;
-    let scope = scope(tenant, conversation);
+    let scope = scope(event.tenant, conversation);
     for (name, latest) in names(&rows, &scope)? {
         for version in kept(latest) {
-            rows.remove(&*version_key(&scope, &name, version)).map_err(storage)?;
+            let row = rows.remove(&*version_key(&scope, &name, version)).map_err(storage)?;
+            let value = decode(version, row.ok_or(MALFORMED)?.value())?.value;
+            if let Some(digest) = blob_of(&value) {
+                references.release(transaction, event, &digest, 1)?;
+            }
         }
         rows.remove(&*key(b'v', &scope, &name)).map_err(storage)?;
     }
@@ -321,15 +355,28 @@ fn decode(version: u64, row: &[u8]) -> Result<Variable, ViewError> {
     Ok(Variable { version, set_at_unix_ms, value })
 }
 
-fn summarize(version: u64, value: &ValueRef) -> Vec<u8> {
-    let line = match value {
+/// The blob that holds a value, if one does.
+fn blob_of(value: &ValueRef) -> Option<BlobDigest> {
+    match value {
+        ValueRef::Inline(_) => None,
+        ValueRef::Blob(blob) => Some(blob.digest),
+    }
+}
+
+/// The first line of a value.
+fn line_of(value: &ValueRef) -> String {
+    match value {
         // The text of a string, not its escapes.
         ValueRef::Inline(json) => match serde_json::from_str::<String>(json.as_str()) {
             Ok(text) => first_line(&text),
             Err(_) => first_line(json.as_str()),
         },
         ValueRef::Blob(blob) => first_line(&blob.text),
-    };
+    }
+}
+
+fn summarize(version: u64, value: &ValueRef) -> Vec<u8> {
+    let line = line_of(value);
     let mut row = version.to_le_bytes().to_vec();
     row.push(codec::json_type(value.json_type()));
     row.extend_from_slice(&value.size_bytes().to_le_bytes());

@@ -120,6 +120,16 @@ pub fn everything() -> Value {
     ])
 }
 
+/// What each of these calls gives: a list of names with arguments.
+pub fn call(calls: &Value) -> Value {
+    let call = |call: &Value| Call {
+        name: call[0].as_str().unwrap_or_default().to_owned(),
+        arguments: call[1].to_string(),
+    };
+    let calls: Vec<Call> = calls.as_array().into_iter().flatten().map(call).collect();
+    tools::call_all(&calls).into_iter().map(said).collect()
+}
+
 pub fn big_string(bytes: u64) -> Value {
     let text = "s".repeat(usize::try_from(bytes).unwrap_or(0));
     said(conversation::set_summary(&text, 0))

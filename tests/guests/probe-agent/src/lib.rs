@@ -36,7 +36,7 @@ impl Guest for Probe {
         let Some(Content { body: ContentBody::Text(text), .. }) = turn.message.first() else {
             return Err(Error::Failed("no text".to_owned()));
         };
-        let told: Value = serde_json::from_str(text).map_err(|e| Error::Failed(e.to_string()))?;
+        let told = told(text)?;
         let many = told["many"].as_u64().unwrap_or(1);
         let seen = match told["do"].as_str().unwrap_or_default() {
             "turn" => json!([turn.conversation_id, turn.number, turn.parameters]),
@@ -51,6 +51,7 @@ impl Guest for Probe {
             "eat-memory" => eat_memory(),
             "big-string" => asks::big_string(many),
             "iterate" => asks::iterate(many),
+            "call" => asks::call(&told["calls"]),
             "work-and-ask" => work_and_ask(many),
             "huge-reply" => Value::String("x".repeat(usize::try_from(many).unwrap_or(0))),
             "fail" => return Err(Error::NotFound("what was asked for".to_owned())),
@@ -58,6 +59,16 @@ impl Guest for Probe {
         };
         let body = ContentBody::Text(seen.to_string());
         Ok(Reply { message: vec![Content { body, annotations: None }], finish: Finish::GaveUp })
+    }
+}
+
+/// The first JSON object of a text: whoever delegates to the probe may write around it.
+fn told(text: &str) -> Result<Value, Error> {
+    let object = text.find('{').map_or(text, |start| &text[start..]);
+    match serde_json::Deserializer::from_str(object).into_iter().next() {
+        Some(Ok(told)) => Ok(told),
+        Some(Err(error)) => Err(Error::Failed(error.to_string())),
+        None => Err(Error::Failed("nothing was told".to_owned())),
     }
 }
 

@@ -38,8 +38,6 @@ fn what_is_wrong_is_named() {
         config.models.insert("small".into(), model);
     });
     assert!(fallback.contains("[inference.models.big]"), "{fallback}");
-    let default = wrong(|config| config.default_model = Some("gone".into()));
-    assert!(default.contains("default_model") && default.contains("gone"), "{default}");
     let zero = wrong(|config| config.backends[0].concurrency = Some(0));
     assert!(zero.contains("concurrency of backend \"near\" is 0"), "{zero}");
     let zero = wrong(|config| config.timeouts.gap_ms = 0);

@@ -36,7 +36,7 @@ impl Live {
             if streams { Some(Arc::new(ToReply(Arc::clone(self)))) } else { None };
         let asker = self.asker();
         let answered = self.turns.models().chat(request, &asker, sink).await;
-        Done::durable(answered.map(AgentOutcome::Inferred).map_err(told))
+        Done::durable(self.noted(answered).map(AgentOutcome::Inferred))
     }
 
     pub(super) async fn infer_all(self: &Arc<Self>, requests: &[ChatRequest]) -> Done {
@@ -64,7 +64,7 @@ impl Live {
         let cost = !asked.is_empty();
         while let Some(answered) = asked.join_next().await {
             if let Ok((index, answer)) = answered {
-                answers[index] = answer.map_err(told);
+                answers[index] = self.noted(answer);
             }
         }
         let outcome = Ok(AgentOutcome::InferredAll(answers));
@@ -86,7 +86,7 @@ impl Live {
         let request = EmbedRequest { model, ..request.clone() };
         let asker = self.asker();
         let answered = self.turns.models().embed(request, &asker).await;
-        Done::durable(answered.map(AgentOutcome::Embedded).map_err(told))
+        Done::durable(self.noted(answered).map(AgentOutcome::Embedded))
     }
 
     /// The models that it may name, the one that answers where it names none first.
@@ -106,6 +106,16 @@ impl Live {
             .partition(|model| Some(&model.name) == own.as_ref());
         first.extend(rest);
         Done::read(Ok(AgentOutcome::Models(first)))
+    }
+
+    /// What a model answered, in an agent's words; why it was not asked is kept for people.
+    fn noted<T>(&self, answered: Result<T, InferenceError>) -> Result<T, AgentError> {
+        let used_up = match &answered {
+            Err(InferenceError::BudgetExhausted(budget)) => Some(budget.clone()),
+            _ => None,
+        };
+        self.note_budget(used_up);
+        answered.map_err(told)
     }
 
     /// The request as it goes out, if policy and budget allow it; one of `share` at once.
@@ -189,6 +199,8 @@ pub(crate) fn told(error: InferenceError) -> AgentError {
     match error {
         InferenceError::Invalid { .. } => invalid("", text),
         InferenceError::ContextTooLong { .. } => invalid("/messages", text),
+        // What an agent looks for that can ask without tools (`inference::takes_no_tools`).
+        InferenceError::NoTools { .. } => invalid("/config/tools", text),
         InferenceError::ModelNotFound { model, .. } => {
             AgentError::NotFound(format!("model {model}"))
         }
@@ -203,14 +215,41 @@ pub(crate) fn told(error: InferenceError) -> AgentError {
         InferenceError::Overloaded { retry_after_ms, .. } => {
             AgentError::Unavailable(u32::try_from(retry_after_ms).ok())
         }
-        InferenceError::BudgetExhausted { budget, .. } => {
-            let kind =
-                if budget.starts_with("cost") { BudgetKind::Cost } else { BudgetKind::Tokens };
-            AgentError::Exhausted(kind)
-        }
+        InferenceError::BudgetExhausted(budget) => AgentError::Exhausted(budget.what),
         InferenceError::TimedOut { .. } | InferenceError::Cancelled => {
             AgentError::Unavailable(None)
         }
         _ => AgentError::Failed(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use foreshore_domain::inference::BudgetExhausted;
+
+    use super::*;
+
+    #[test]
+    fn an_agent_is_told_what_it_can_act_on() {
+        let error = InferenceError::NoTools { model: "m".into(), message: "does not".into() };
+        let AgentError::Invalid { pointer, .. } = told(error) else {
+            panic!("the request is at fault")
+        };
+        assert_eq!(pointer, "/config/tools", "what the SDK's `takes_no_tools` looks for");
+        for what in [BudgetKind::Tokens, BudgetKind::Cost, BudgetKind::Time] {
+            let budget = BudgetExhausted {
+                budget: "tenant default".into(),
+                what,
+                limit: 1,
+                spent: 1,
+                held: 0,
+                needed: 1,
+                resets_at_unix_ms: None,
+                retry_after_ms: None,
+                setting: "budgets.tenant.tokens".into(),
+            };
+            let told = told(InferenceError::BudgetExhausted(budget));
+            assert_eq!(told, AgentError::Exhausted(what));
+        }
     }
 }

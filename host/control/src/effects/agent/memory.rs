@@ -30,7 +30,8 @@ impl Live {
         };
         let (memory, kind) = (self.turns.memory().clone(), read.kind.clone());
         // What may read thousands of rows does not hold a thread that serves calls.
-        let looked_up = tokio::task::spawn_blocking(move || look_up(&memory, &namespace, kind));
+        let looked_up =
+            tokio::task::spawn_blocking(move || look_up(&memory, &TENANT, &namespace, kind));
         let recalled = looked_up.await.unwrap_or_else(|error| {
             Err(MemoryFault::Store { message: format!("a look-up ended early: {error}") })
         });

@@ -31,6 +31,19 @@ async fn rest(mut follow: Follow) -> Vec<TurnUpdate> {
     all
 }
 
+/// The words of what was told, deltas that follow one another as one: those that waited for a
+/// phase may be told together.
+fn joined(updates: &[TurnUpdate]) -> Vec<String> {
+    let mut words: Vec<String> = Vec::new();
+    for update in updates {
+        match (words.last_mut().filter(|last| last.starts_with('+')), &update.event) {
+            (Some(last), TurnEvent::MessageDelta(more)) => last.push_str(more),
+            _ => words.push(word(update)),
+        }
+    }
+    words
+}
+
 fn working(world: &World) {
     world.agent(
         "agent",
@@ -55,20 +68,14 @@ async fn a_watcher_sees_all_of_a_turn_live_and_one_that_comes_late_all_that_is_r
     let turn = host.say("agent", "go").await.turn;
     let live = host.turns.follow(turn, None).expect("there");
     let watching = tokio::spawn(rest(live));
-    // A phase is told when it is on record, and may come after a delta that is not kept.
-    let mut phase = host.turns.follow(turn, None).expect("there");
-    while !matches!(phase.next().await.expect("more").event, TurnEvent::Phase { .. }) {}
     world.hold(false);
     let live = watching.await.expect("no panic");
-    let words: Vec<String> = live.iter().map(word).collect();
+    let words = joined(&live);
     let expected = [
         "queued",
         "started",
         "phase thinking",
-        "+answer ",
-        "+0 ",
-        "+to ",
-        "+what?",
+        "+answer 0 to what?",
         "inferred",
         "call t.add",
         "call t.look",
@@ -105,6 +112,46 @@ async fn rest_or_nothing(host: &Host, turn: foreshore_domain::id::TurnId, id: u6
         return Vec::new();
     }
     rest(host.turns.follow(turn, Some(id)).expect("there")).await.iter().map(word).collect()
+}
+
+#[tokio::test]
+async fn what_is_said_in_a_phase_is_told_after_it_though_the_phase_is_on_its_way_to_the_disk() {
+    let world = World::new();
+    world.agent(
+        "agent",
+        script(async |agent| {
+            agent.phase("thinking");
+            agent.say("aloud");
+            agent.infer("what?").await?;
+            agent.phase("answering");
+            agent.say("the answer");
+            agent.phase("leaving");
+            agent.say("and no more");
+            text("done")
+        }),
+    );
+    world.hold(true);
+    let mut began = world.began();
+    let host = Host::start(&world, "host");
+    let turn = host.say("agent", "go").await.turn;
+    let follow = host.turns.follow(turn, None).expect("there");
+    began.recv().await.expect("it thinks");
+    world.hold(false);
+    let words = joined(&rest(follow).await);
+    let expected = [
+        "queued",
+        "started",
+        "phase thinking",
+        "+aloudanswer 0 to what?",
+        "inferred",
+        "phase answering",
+        "+the answer",
+        "phase leaving",
+        "+and no more",
+        "ended",
+    ];
+    assert_eq!(words, expected);
+    host.stop().await;
 }
 
 #[tokio::test]

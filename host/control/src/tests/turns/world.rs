@@ -1,143 +1,34 @@
 //! A world for turns: what outlives a crash of the host, and a host in it.
 
+mod agent;
+mod fakes;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use foreshore_domain::agent::{AgentDefinition, AgentPolicy, Finish, Reply, Turn};
-use foreshore_domain::call::{CallContext, CallError, Denials, Interruption, Meter};
-use foreshore_domain::component::{ComponentRef, ToolHints, ToolName};
+use foreshore_domain::agent::AgentPolicy;
+use foreshore_domain::call::{CallError, Interruption};
 use foreshore_domain::conversation::{Conversation, TurnEnd};
-use foreshore_domain::effect::{
-    AgentEffect, AgentError, AgentOutcome, AgentTool, Effect, EffectError, EffectOutcome,
-    ReplyPart, ToolRequest,
-};
-use foreshore_domain::id::{Digest, TurnId};
-use foreshore_domain::inference::{
-    ChatRequest, Completion, Delta, DeltaSink, EmbedRequest, Embeddings, FinishReason,
-    InferenceError, Message, Model, Role, ServedBy, Step, TokenUsage,
-};
-use foreshore_domain::limits::Limits;
-use foreshore_domain::outcome::{Content, ToolResult, Usage};
-use foreshore_domain::ports::{BoxFuture, Effects as _};
+use foreshore_domain::id::TurnId;
+use foreshore_domain::inference::ChatRequest;
+use foreshore_domain::outcome::Content;
 use foreshore_store::{Journal, JournalConfig};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+pub(super) use self::agent::{Agent, Script, infer, script, text, words};
+use self::fakes::{Fake, Scripts};
 use crate::Door;
 use crate::conversations::Conversations;
 use crate::egress::{Egress, EgressConfig};
-use crate::invoke::Caller;
 use crate::memory::Memory;
-use crate::record::{CallFacts, Recorder};
-use crate::turns::agents::{AgentComponent, Agents, Ran, Stopped};
-use crate::turns::tools::{ToolCall, Tools};
-use crate::turns::{
-    Asker, Ended, Models, NewTurn, TakenTurn, TurnEvent, Turns, TurnsConfig, TurnsHost,
-};
-
-/// What an agent does in a turn.
-pub(super) type Script =
-    Arc<dyn Fn(Agent) -> BoxFuture<'static, Result<Reply, Stopped>> + Send + Sync>;
-
-pub(super) fn script<F>(run: impl Fn(Agent) -> F + Send + Sync + 'static) -> Script
-where
-    F: Future<Output = Result<Reply, Stopped>> + Send + 'static,
-{
-    Arc::new(move |agent| Box::pin(run(agent)))
-}
-
-/// An agent in plain Rust: it has a door, and nothing else.
-pub(super) struct Agent {
-    pub(super) turn: Turn,
-    call: Arc<CallContext>,
-    door: Arc<Door>,
-    world: World,
-}
-
-impl Agent {
-    /// Asks for something; `Err` where the run ends.
-    pub(super) async fn ask(
-        &self,
-        effect: AgentEffect,
-    ) -> Result<Result<AgentOutcome, AgentError>, Stopped> {
-        self.world.moment().await;
-        match self.door.perform(&self.call, Effect::Agent(Box::new(effect))).await {
-            Ok(EffectOutcome::Agent(outcome)) => Ok(Ok(*outcome)),
-            Ok(_) => panic!("an outcome of no agent"),
-            Err(EffectError::Agent(error)) => Ok(Err(error)),
-            Err(EffectError::Interrupted(interruption)) => {
-                Err(Stopped::Call(CallError::Interrupted(interruption)))
-            }
-            Err(error) => panic!("{error}"),
-        }
-    }
-
-    /// As [`Self::ask`], for what must succeed.
-    pub(super) async fn get(&self, effect: AgentEffect) -> Result<AgentOutcome, Stopped> {
-        self.ask(effect).await?.map_err(Stopped::Agent)
-    }
-
-    /// Calls tools with `{}`.
-    pub(super) async fn call(
-        &self,
-        tools: &[&str],
-    ) -> Result<Vec<Result<ToolResult, AgentError>>, Stopped> {
-        let requests = tools.iter().map(|tool| request(tool)).collect();
-        match self.get(AgentEffect::CallTools(requests)).await? {
-            AgentOutcome::Called(results) => Ok(results),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    /// Asks the model something, and gives its answer.
-    pub(super) async fn infer(&self, question: &str) -> Result<String, Stopped> {
-        match self.get(infer(question)).await? {
-            AgentOutcome::Inferred(completion) => Ok(completion.message.plain_text()),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    pub(super) fn say(&self, text: &str) {
-        self.door.note(&self.call, Effect::Reply(ReplyPart::Text(text.to_owned())));
-    }
-
-    pub(super) fn phase(&self, name: &str) {
-        let part = ReplyPart::Phase { name: name.to_owned(), message: None };
-        self.door.note(&self.call, Effect::Reply(part));
-    }
-
-    pub(super) fn now(&self) -> u64 {
-        self.call.turn.as_ref().expect("a turn").now_unix_ms()
-    }
-
-    /// What the person said.
-    pub(super) fn message(&self) -> String {
-        words(&self.turn.message)
-    }
-}
-
-pub(super) fn request(tool: &str) -> ToolRequest {
-    ToolRequest { name: tool.to_owned(), arguments: "{}".to_owned() }
-}
-
-pub(super) fn infer(question: &str) -> AgentEffect {
-    let request = ChatRequest::new(None, vec![Message::text(Role::User, question)]);
-    AgentEffect::Infer { request, stream_to_reply: true }
-}
-
-/// A reply that is one text.
-pub(super) fn text(text: impl Into<String>) -> Result<Reply, Stopped> {
-    Ok(Reply { message: vec![Content::text(text.into())], finish: Finish::Stop })
-}
-
-/// The text of contents.
-pub(super) fn words(contents: &[Content]) -> String {
-    crate::turns::excerpt(contents)
-}
+use crate::record::Recorder;
+use crate::turns::agents::Stopped;
+use crate::turns::{Ended, NewTurn, TakenTurn, TurnEvent, Turns, TurnsConfig, TurnsHost};
 
 /// What outlives a host: agents, tools' effects, and when the next crash is. Cheap to clone.
 #[derive(Clone)]
@@ -303,6 +194,7 @@ impl Host {
             agents: Arc::new(Scripts { world: world.clone(), door: Arc::clone(&door) }),
             policies: policies.map(|(name, policy)| (name, Arc::new(policy))).collect(),
             config,
+            budgets: None,
             running: Arc::clone(door.running()),
             tasks: tasks.clone(),
             drain: drain.clone(),
@@ -398,214 +290,6 @@ pub(super) fn copy(from: &Path, to: &Path) {
     for entry in std::fs::read_dir(from).expect("readable") {
         let entry = entry.expect("readable");
         std::fs::copy(entry.path(), to.join(entry.file_name())).expect("copied");
-    }
-}
-
-struct Scripts {
-    world: World,
-    door: Arc<Door>,
-}
-
-impl Agents for Scripts {
-    fn find(&self, component: &str) -> Result<Arc<dyn AgentComponent>, String> {
-        let script = lock(&self.world.0.scripts).get(component).cloned();
-        let script = script.ok_or_else(|| format!("component \"{component}\" is not loaded"))?;
-        let version = "0.1.0".parse().expect("a version");
-        Ok(Arc::new(Scripted {
-            reference: ComponentRef::new(component, version).expect("a name"),
-            definition: AgentDefinition {
-                name: component.to_owned(),
-                title: None,
-                description: "An agent of a test.".to_owned(),
-                parameters_schema: None,
-            },
-            script,
-            world: self.world.clone(),
-            door: Arc::clone(&self.door),
-        }))
-    }
-}
-
-struct Scripted {
-    reference: ComponentRef,
-    definition: AgentDefinition,
-    script: Script,
-    world: World,
-    door: Arc<Door>,
-}
-
-impl AgentComponent for Scripted {
-    fn reference(&self) -> &ComponentRef {
-        &self.reference
-    }
-
-    fn digest(&self) -> Digest {
-        Digest::of(self.reference.name.as_bytes())
-    }
-
-    fn definition(&self) -> Option<&AgentDefinition> {
-        Some(&self.definition)
-    }
-
-    fn limits(&self) -> Limits {
-        Limits::default()
-    }
-
-    fn check_parameters(&self, parameters: &serde_json::Value) -> Result<(), (String, String)> {
-        match parameters.get("bad") {
-            None => Ok(()),
-            Some(_) => Err(("/bad".to_owned(), "it is bad".to_owned())),
-        }
-    }
-
-    fn run(&self, context: Arc<CallContext>, turn: Turn) -> BoxFuture<'static, Ran> {
-        let agent =
-            Agent { turn, call: context, door: Arc::clone(&self.door), world: self.world.clone() };
-        let run = (self.script)(agent);
-        Box::pin(async move { Ran { result: run.await, fuel: 7 } })
-    }
-}
-
-struct Fake {
-    world: World,
-    recorder: Recorder,
-}
-
-/// Tools of the component `t`: what only reads, what may be done twice, and what may not.
-const TOOLS: [(&str, bool, bool); 4] =
-    [("look", true, false), ("set", false, true), ("add", false, false), ("fail", false, false)];
-
-impl Tools for Fake {
-    fn list(&self) -> Vec<(ToolName, AgentTool)> {
-        let tool = |(name, read_only, idempotent): &(&str, bool, bool)| {
-            let name: ToolName = format!("t.{name}").parse().expect("a name");
-            let tool = AgentTool {
-                name: name.to_string(),
-                description: "A tool of a test.".to_owned(),
-                input_schema: r#"{"type":"object"}"#.to_owned(),
-                read_only: *read_only,
-                destructive: false,
-                idempotent: *idempotent,
-                open_world: false,
-                needs_approval: false,
-            };
-            (name, tool)
-        };
-        TOOLS.iter().map(tool).collect()
-    }
-
-    fn hints(&self, tool: &ToolName) -> Result<ToolHints, CallError> {
-        let found = TOOLS.iter().find(|(name, ..)| tool.component == "t" && tool.tool == *name);
-        let unknown = CallError::UnknownTool { tool: tool.to_string(), suggestion: None };
-        let (_, read_only, idempotent) = found.ok_or(unknown)?;
-        Ok(ToolHints { read_only: *read_only, idempotent: *idempotent, ..ToolHints::default() })
-    }
-
-    fn call(&self, call: ToolCall) -> BoxFuture<'static, Result<ToolResult, CallError>> {
-        let hints = self.hints(&call.tool).expect("it is there");
-        let (world, recorder) = (self.world.clone(), self.recorder.clone());
-        let facts = facts(&call, hints);
-        Box::pin(async move {
-            world.moment().await;
-            if !hints.read_only {
-                recorder.call_started(&facts).await.expect("recorded");
-                world.moment().await;
-            }
-            world.begins(&call.tool.to_string()).await;
-            *lock(&world.0.done).entry(call.tool.tool.clone()).or_default() += 1;
-            let result = Ok(ToolResult {
-                is_error: call.tool.tool == "fail",
-                content: vec![Content::text(format!("{} of {}", call.arguments, call.tool))],
-                structured: None,
-            });
-            if !hints.read_only {
-                world.moment().await;
-                let beside = call.beside.map(|beside| beside(&result)).unwrap_or_default();
-                let completed =
-                    recorder.call_completed(&facts, "ok", Usage::default(), beside).await;
-                completed.expect("recorded");
-            }
-            world.moment().await;
-            result
-        })
-    }
-}
-
-fn facts(call: &ToolCall, hints: ToolHints) -> CallFacts {
-    let context = CallContext {
-        call_id: call.call_id,
-        component: ComponentRef::new("t", "1.0.0".parse().expect("a version")).expect("a name"),
-        digest: Digest::of(b"t"),
-        tool: call.tool.tool.as_str().into(),
-        hints,
-        grant: Arc::default(),
-        limits: Limits::default(),
-        turn: None,
-        observer: None,
-        meter: Meter::default(),
-        denials: Denials::default(),
-    };
-    assert!(matches!(call.caller, Caller::Turn { .. }), "a call of a turn says so");
-    CallFacts::of(&context, call.caller.clone())
-}
-
-impl Models for Fake {
-    fn chat<'a>(
-        &'a self,
-        request: ChatRequest,
-        _asker: &'a Asker,
-        sink: Option<Arc<dyn DeltaSink>>,
-    ) -> BoxFuture<'a, Result<Completion, InferenceError>> {
-        Box::pin(async move {
-            self.world.moment().await;
-            self.world.begins("model").await;
-            let n = self.world.0.asked.fetch_add(1, Ordering::Relaxed);
-            lock(&self.world.0.requests).push(request.clone());
-            let question = request.messages.last().map(Message::plain_text).unwrap_or_default();
-            // Every answer differs, so an agent that is given another one leaves its record.
-            let answer = format!("answer {n} to {question}");
-            for delta in answer.split_inclusive(' ') {
-                if let Some(sink) = &sink {
-                    sink.delta(Delta::Text(delta));
-                }
-            }
-            self.world.moment().await;
-            Ok(Completion {
-                message: Message::text(Role::Assistant, answer),
-                finish: FinishReason::Stop,
-                usage: TokenUsage {
-                    input_tokens: 10,
-                    output_tokens: 5,
-                    duration_ms: 1,
-                    cost_micros: 3,
-                },
-                served_by: ServedBy {
-                    backend: "fake".to_owned(),
-                    model: request.model.unwrap_or_else(|| "small".to_owned()),
-                    step: Step::Primary,
-                },
-            })
-        })
-    }
-
-    fn embed<'a>(
-        &'a self,
-        request: EmbedRequest,
-        _asker: &'a Asker,
-    ) -> BoxFuture<'a, Result<Embeddings, InferenceError>> {
-        Box::pin(async move {
-            Err(InferenceError::ModelNotFound {
-                model: request.model.unwrap_or_default(),
-                known: Vec::new(),
-            })
-        })
-    }
-
-    fn models<'a>(
-        &'a self,
-        _asker: &'a Asker,
-    ) -> BoxFuture<'a, Result<Vec<Model>, InferenceError>> {
-        Box::pin(async { Ok(Vec::new()) })
     }
 }
 

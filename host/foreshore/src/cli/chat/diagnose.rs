@@ -33,12 +33,17 @@ pub(super) async fn status(client: &Client) -> Result<String, Failure> {
         said += &format!("  {}: {}\n", text(&check["name"]), text(&check["message"]));
     }
     let asked = client.get("/v1/approvals").await?;
-    let conversations = client.get("/v1/conversations?limit=200").await?;
-    let open: u64 = rows(&conversations, "conversations")
-        .filter_map(|conversation| conversation["open_turns"].as_u64())
-        .sum();
-    said += &format!("  turns: {} open\n", grouped(open));
+    let open = open_turns(client).await?;
+    said += &format!("  turns: {} open\n", grouped(u64::try_from(open.len()).unwrap_or(u64::MAX)));
+    for (turn, agent) in &open {
+        let (id, state) = (text(&turn["turn_id"]), text(&turn["state"]));
+        said += &format!("    {id} {agent}: {state}\n");
+    }
     said += &format!("  questions to people: {}\n", rows(&asked, "approvals").count());
+    let budgets = client.get("/v1/budgets").await?;
+    for budget in rows(&budgets, "budgets").filter(|budget| budget["scope"] != "conversation") {
+        said += &format!("  spent by {}\n", crate::cli::budget::line(budget));
+    }
     Ok(said)
 }
 
@@ -169,6 +174,23 @@ fn free_bytes(config: &Config) -> Option<u64> {
 
 fn rows<'a>(answer: &'a Value, name: &str) -> impl Iterator<Item = &'a Value> {
     answer[name].as_array().into_iter().flatten()
+}
+
+/// Turns that have not ended, with the agent of each, of the conversations that were updated
+/// last; those that agents delegated are among them.
+async fn open_turns(client: &Client) -> Result<Vec<(Value, String)>, Failure> {
+    let conversations = client.get("/v1/conversations?delegated=true&limit=200").await?;
+    let mut open = Vec::new();
+    for conversation in rows(&conversations, "conversations") {
+        let Some(count @ 1..) = conversation["open_turns"].as_u64() else { continue };
+        let id = conversation["id"].as_str().unwrap_or_default();
+        // The open ones are the newest.
+        let newest = path(&["conversations", id, "turns"]) + &format!("?limit={}", count.min(200));
+        let agent = text(&conversation["agent"]);
+        let turns = client.get(&newest).await?;
+        open.extend(rows(&turns, "turns").map(|turn| (turn.clone(), agent.clone())));
+    }
+    Ok(open)
 }
 
 /// The turns of the newest conversations, newest first in each.

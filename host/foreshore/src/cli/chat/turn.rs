@@ -41,6 +41,9 @@ impl Session<'_> {
         if let Some(conversation) = &self.conversation {
             body["conversation"] = conversation.as_str().into();
         }
+        if let Some(parameters) = &self.parameters {
+            body["parameters"] = parameters.clone();
+        }
         let ask = path(&["agents", &self.agent, "turns"]);
         let mut events = self.client.events("POST", &ask, Some(&body)).await?;
         let (mut spoken, mut was_cancelled) = (Spoken::new(), false);

@@ -18,9 +18,10 @@ pub(super) fn list(answer: &Value, paint: &Paint) -> String {
             Some(open) => format!(" ({open} open)"),
         };
         let about = entry["title"].as_str().or(entry["last"].as_str()).unwrap_or_default();
+        let is_delegated = entry["delegated_by"].is_string();
         table.row([
             text(&entry["id"]),
-            text(&entry["agent"]),
+            text(&entry["agent"]) + if is_delegated { " (delegated)" } else { "" },
             format!("{}{open}", grouped(entry["turns"].as_u64().unwrap_or(0))),
             entry["updated_at_unix_ms"].as_u64().map(moment::written).unwrap_or_default(),
             short(about, CELL_CHARS),
@@ -57,6 +58,9 @@ pub(super) fn conversation(answer: &Value, paint: &Paint) -> String {
         let (id, turn) = (text(&from["conversation"]), text(&from["through_turn"]));
         said += &paint.dim(&format!("forked from {id}, through turn {turn}\n"));
     }
+    if let Some(turn) = answer["delegated_by"].as_str() {
+        said += &paint.dim(&format!("delegated by {}\n", activity::one_line(turn)));
+    }
     for one in answer["said"].as_array().into_iter().flatten() {
         said += &match one["events"].as_array() {
             None => self::said(std::slice::from_ref(one), paint),
@@ -69,20 +73,28 @@ pub(super) fn conversation(answer: &Value, paint: &Paint) -> String {
             }
         };
     }
-    let variables = answer["variables"].as_array().into_iter().flatten();
-    let mut table = TextTable::new(&["variable", "version", "type", "size", "value"]);
-    let mut any = false;
-    for variable in variables {
-        any = true;
-        table.row([
-            text(&variable["name"]),
-            text(&variable["version"]),
-            text(&variable["type"]),
-            bytes(variable["size_bytes"].as_u64().unwrap_or(0)),
-            short(variable["first_line"].as_str().unwrap_or_default(), CELL_CHARS),
-        ]);
+    match answer["variables"].as_array() {
+        Some(all) if !all.is_empty() => format!("{said}\n{}", variables(all, paint)),
+        _ => said,
     }
-    if any { format!("{said}\n{}", table.render(paint)) } else { said }
+}
+
+/// Each variable with its versions, the newest first; what it is now stands on its first line.
+fn variables(all: &[Value], paint: &Paint) -> String {
+    let mut table = TextTable::new(&["variable", "version", "set", "type", "size", "value"]);
+    for variable in all {
+        for (index, version) in variable["history"].as_array().into_iter().flatten().enumerate() {
+            table.row([
+                if index == 0 { text(&variable["name"]) } else { String::new() },
+                text(&version["version"]),
+                version["set_at_unix_ms"].as_u64().map(moment::written).unwrap_or_default(),
+                text(&version["type"]),
+                bytes(version["size_bytes"].as_u64().unwrap_or(0)),
+                short(version["first_line"].as_str().unwrap_or_default(), CELL_CHARS),
+            ]);
+        }
+    }
+    table.render(paint)
 }
 
 /// Messages and answers.
@@ -140,21 +152,34 @@ mod tests {
                 "message": {"text": "how many?"}, "reply": {"text": "two"},
                 "usage": {"model_calls": 2, "tool_calls": 1},
                 "events": [
+                    {"event": "model.answered", "data":
+                        {"served_by": {"backend": "b", "model": "m"}, "thinking": "I could look."}},
                     {"event": "tool.result", "data":
                         {"tool": "files.list", "arguments": {}, "is_error": false, "text": "a b"}},
                     {"event": "turn.completed", "data": {}},
                 ],
             }],
-            "variables": [{"name": "n", "version": 3, "type": "number", "size_bytes": 1,
-                "first_line": "2"}],
+            "variables": [{"name": "n", "version": 3, "history": [
+                {"version": 3, "type": "number", "size_bytes": 1, "first_line": "2",
+                    "set_at_unix_ms": 1_000},
+                {"version": 2, "type": "string", "size_bytes": 5, "first_line": "one",
+                    "set_at_unix_ms": 0},
+            ]}],
         });
         let text = conversation(&shown, &Paint::plain());
-        let places: Vec<_> =
-            ["[0] > how many?", "+ files.list {} ok a b", "\ntwo\n", "2 model calls"]
-                .iter()
-                .map(|part| text.find(part))
-                .collect();
+        let places: Vec<_> = [
+            "[0] > how many?",
+            "~ I could look.\n",
+            "* b/m",
+            "+ files.list {} ok a b",
+            "\ntwo\n",
+            "2 model calls",
+            "n         3        1970-01-01 00:00:01.000Z  number",
+            "          2        1970-01-01 00:00:00.000Z  string",
+        ]
+        .iter()
+        .map(|part| text.find(part))
+        .collect();
         assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{text}");
-        assert!(text.contains("n         3        number"), "{text}");
     }
 }

@@ -97,7 +97,7 @@ fn copy(
         write(&mut tables.rows, &of(b's', tenant, &entry.conversation), &summary)?;
     }
     let (from, to) = (from.conversation.as_str(), entry.conversation.as_str());
-    variables::copy(tables.transaction, tables.event, from, to, ended_seq)
+    variables::copy(tables.transaction, tables.event, from, to, ended_seq, references)
 }
 
 pub(super) fn delete(
@@ -135,7 +135,8 @@ pub(super) fn delete(
     remove(&mut tables.rows, &of(b's', tenant, &entry.conversation))?;
     remove(&mut tables.rows, &listed_key(tenant, entry.updated_seq))?;
     remove(&mut tables.rows, &of(b'c', tenant, &entry.conversation))?;
-    variables::forget(tables.transaction, tenant, entry.conversation.as_str())
+    let conversation = entry.conversation.as_str();
+    variables::forget(tables.transaction, tables.event, conversation, references)
 }
 
 /// The keys of what counts a conversation's blobs, each with its count.

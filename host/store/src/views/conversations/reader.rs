@@ -31,6 +31,8 @@ pub struct ConversationFilter<'a> {
     pub agent: Option<&'a str>,
     /// Those that are out of the way, or those that are not.
     pub archived: Option<bool>,
+    /// Only those that a turn of an agent began, or no turn did.
+    pub delegated: Option<bool>,
 }
 
 /// A page of conversations.
@@ -91,8 +93,12 @@ impl ConversationsReader {
             let listed: Listed = parse(row.value())?;
             let passes = filter.agent.is_none_or(|agent| agent == listed.agent.as_str())
                 && filter.archived.is_none_or(|archived| archived == listed.archived);
-            if passes {
-                page.conversations.push(self.get(&listed.conversation)?.ok_or(MALFORMED)?);
+            if !passes {
+                continue;
+            }
+            let entry = self.get(&listed.conversation)?.ok_or(MALFORMED)?;
+            if filter.delegated.is_none_or(|delegated| delegated == entry.delegated_by.is_some()) {
+                page.conversations.push(entry);
             }
         }
         Ok(page)

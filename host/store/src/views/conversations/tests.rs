@@ -9,7 +9,7 @@ use foreshore_domain::conversation::{
 };
 use foreshore_domain::event::Tenant;
 use foreshore_domain::id::TurnId;
-use foreshore_domain::memory::{JsonText, ValueRef, VariableName};
+use foreshore_domain::memory::{Blob as BlobValue, JsonText, JsonType, ValueRef, VariableName};
 use foreshore_domain::variables::VariableSet;
 
 use super::*;
@@ -104,11 +104,36 @@ impl Fixture {
     }
 
     async fn set(&mut self, conversation: &str, variable: &str, value: u64) {
+        let value = ValueRef::Inline(JsonText::parse(value.to_string()).expect("JSON"));
+        self.set_to(conversation, variable, value, None).await.expect("recorded");
+    }
+
+    /// Sets a variable to a text that a blob holds.
+    async fn set_large(&mut self, conversation: &str, variable: &str, text: &str) -> BlobDigest {
+        let blob = Blob::new(format!("{text:?}").into_bytes());
+        let digest = blob.digest();
+        let value = ValueRef::Blob(BlobValue {
+            digest,
+            size_bytes: 40_000,
+            json_type: JsonType::String,
+            text: text.to_owned(),
+        });
+        self.set_to(conversation, variable, value, Some(blob)).await.expect("recorded");
+        digest
+    }
+
+    async fn set_to(
+        &mut self,
+        conversation: &str,
+        variable: &str,
+        value: ValueRef,
+        blob: Option<Blob>,
+    ) -> Result<Committed, AppendError> {
         let set = VariableSet {
             conversation: id(conversation),
             name: VariableName::parse(variable).expect("a name"),
-            value: ValueRef::Inline(JsonText::parse(value.to_string()).expect("JSON")),
-            blobs: Vec::new(),
+            value,
+            blobs: blob.iter().map(Blob::digest).collect(),
         };
         let event = foreshore_domain::event::NewEvent {
             at_unix_ms: self.at_unix_ms,
@@ -117,7 +142,19 @@ impl Fixture {
             kind: foreshore_domain::event::EventKind::VariableSet,
             payload: serde_json::to_vec(&set).expect("JSON"),
         };
-        self.journal.append(event).await.expect("recorded");
+        let blobs = blob.into_iter().collect();
+        self.journal.commit(Commit { events: vec![event], conditions: Vec::new(), blobs }).await
+    }
+
+    /// The blobs that hold the kept versions of a variable.
+    fn blobs_of(&self, conversation: &str, variable: &str) -> Vec<BlobDigest> {
+        let reader = self.journal.variables(&Tenant::DEFAULT, &id(conversation));
+        let versions = reader.expect("readable").versions(variable, usize::MAX).expect("readable");
+        let digest = |variable: crate::variables::Variable| match variable.value {
+            ValueRef::Inline(_) => None,
+            ValueRef::Blob(blob) => Some(blob.digest),
+        };
+        versions.into_iter().filter_map(digest).collect()
     }
 
     fn reader(&self) -> ConversationsReader {
@@ -129,7 +166,7 @@ impl Fixture {
         let found = reader.expect("readable").get(variable, None).expect("readable");
         found.map(|variable| match variable.value {
             ValueRef::Inline(json) => json.as_str().to_owned(),
-            ValueRef::Blob(blob) => panic!("{blob:?}"),
+            ValueRef::Blob(blob) => blob.text,
         })
     }
 
@@ -273,7 +310,7 @@ async fn conversations_are_listed_by_what_happened_last_and_paged() {
     let (title, archived) = (Title::cut("Renamed"), Some(true));
     fixture.ok(ConversationChanged { conversation: id("b"), title, archived }).await;
     assert_eq!(fixture.listed(ConversationFilter::default()), ["b", "a", "c"]);
-    let of = |agent, archived| ConversationFilter { agent, archived };
+    let of = |agent, archived| ConversationFilter { agent, archived, delegated: None };
     assert_eq!(fixture.listed(of(Some("assistant"), None)), ["b", "c"]);
     assert_eq!(fixture.listed(of(Some("assistant"), Some(false))), ["c"]);
     assert_eq!(fixture.listed(of(None, Some(true))), ["b"]);
@@ -287,6 +324,20 @@ async fn conversations_are_listed_by_what_happened_last_and_paged() {
         before = Some(next);
     }
     assert_eq!(paged, ["b", "a", "c"]);
+}
+
+#[tokio::test]
+async fn conversations_that_a_turn_began_are_told_from_others() {
+    let mut fixture = Fixture::new();
+    fixture.create("a", "planner").await;
+    let delegated_by = Some(TurnId::new(7));
+    fixture.ok(ConversationCreated { delegated_by, ..created("b", "assistant") }).await;
+    let of = |delegated| ConversationFilter { delegated, ..ConversationFilter::default() };
+    assert_eq!(fixture.listed(of(None)), ["b", "a"]);
+    assert_eq!(fixture.listed(of(Some(false))), ["a"]);
+    assert_eq!(fixture.listed(of(Some(true))), ["b"]);
+    let entry = fixture.reader().get(&id("b")).expect("readable").expect("there");
+    assert_eq!(entry.delegated_by, delegated_by);
 }
 
 #[tokio::test]
@@ -382,6 +433,54 @@ async fn a_fork_has_the_turns_and_variables_up_to_its_turn_and_outlives_what_it_
     assert!(!fixture.has(reply.digest().expect("a blob")));
     let stats = fixture.journal.check().await.expect("passes its check");
     assert_eq!(stats.blobs, 0);
+}
+
+#[tokio::test]
+async fn a_large_variable_goes_with_the_last_conversation_that_has_it() {
+    let mut fixture = Fixture::new();
+    fixture.create("a", "assistant").await;
+    let chart = fixture.set_large("a", "chart", "a reef").await;
+    fixture.turn("a", 0, "hello", "hello").await;
+    let later = fixture.set_large("a", "chart", "a wreck").await;
+    assert_eq!(fixture.blobs_of("a", "chart"), [later, chart]);
+    fixture.ok(fork("b", "a", 0)).await;
+    assert_eq!(fixture.blobs_of("b", "chart"), [chart], "as it stood then");
+
+    fixture.ok(deleted("a")).await;
+    assert!(fixture.has(chart), "the fork has it");
+    assert!(!fixture.has(later), "nobody else had it");
+    assert_eq!(fixture.variable("b", "chart").as_deref(), Some("a reef"));
+    fixture.ok(deleted("b")).await;
+    assert!(!fixture.has(chart));
+    assert_eq!(fixture.journal.check().await.expect("passes its check").blobs, 0);
+}
+
+#[tokio::test]
+async fn a_version_of_a_variable_that_is_kept_no_longer_gives_its_blob_back() {
+    let mut fixture = Fixture::new();
+    fixture.create("a", "assistant").await;
+    let first = fixture.set_large("a", "chart", "a reef").await;
+    let again = fixture.set_large("a", "chart", "a reef").await;
+    assert_eq!(first, again, "two versions need one blob");
+    for n in 3..=crate::variables::VERSIONS_KEPT {
+        fixture.set("a", "chart", n).await;
+    }
+    for (version, is_there) in [(101, true), (102, false)] {
+        assert!(fixture.has(first));
+        fixture.set("a", "chart", version).await;
+        assert_eq!(fixture.has(first), is_there, "at version {version}");
+    }
+}
+
+#[tokio::test]
+async fn a_variable_whose_list_of_blobs_is_not_that_of_its_value_is_refused() {
+    let mut fixture = Fixture::new();
+    fixture.create("a", "assistant").await;
+    let value = ValueRef::Inline(JsonText::parse("1").expect("JSON"));
+    let blob = Blob::new(b"2".to_vec());
+    let refused = fixture.set_to("a", "chart", value, Some(blob)).await;
+    let Err(AppendError::Invalid { message, .. }) = refused else { panic!("{refused:?}") };
+    assert!(message.contains("its blobs are not that of its value"), "{message}");
 }
 
 #[tokio::test]

@@ -31,7 +31,8 @@ impl Fixture {
             kind: KIND_SET,
             payload: payload.as_bytes(),
         };
-        let receipt = apply(&transaction, &event).expect("applies");
+        let mut references = BlobReferences::default();
+        let receipt = apply(&transaction, &event, &mut references).expect("applies");
         transaction.commit().expect("commits");
         let read = self.reader(tenant, conversation).get(name, None).expect("readable");
         assert_eq!(read.map(|variable| variable.version), Some(receipt.version));
@@ -161,7 +162,8 @@ fn a_copy_has_each_variable_as_it_stood_then_and_counts_for_itself() {
         kind: "conversation.created",
         payload: b"",
     };
-    copy(&write, &event, "c", "d", 2).expect("copied");
+    let mut references = BlobReferences::default();
+    copy(&write, &event, "c", "d", 2, &mut references).expect("copied");
     write.commit().expect("committed");
     let reader = fixture.reader("t", "d");
     let index = reader.index().expect("readable");
@@ -173,7 +175,7 @@ fn a_copy_has_each_variable_as_it_stood_then_and_counts_for_itself() {
     // A fork goes on by itself.
     assert_eq!(fixture.set("t", "d", "a", "5"), 2);
     let write = fixture.database.begin_write().expect("a transaction");
-    forget(&write, "t", "c").expect("forgotten");
+    forget(&write, &event, "c", &mut references).expect("forgotten");
     write.commit().expect("committed");
     let gone = fixture.reader("t", "c");
     assert_eq!(gone.index().expect("readable"), []);

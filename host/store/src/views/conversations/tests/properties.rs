@@ -26,7 +26,7 @@ enum Step {
     Wait(prop::sample::Index),
     Effect(prop::sample::Index),
     End(prop::sample::Index, bool),
-    Set(u8),
+    Set(u8, bool),
     Ask(u8),
     Answer(u8),
     Spend(u8, u64),
@@ -46,7 +46,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => index().prop_map(Step::Wait),
         4 => index().prop_map(Step::Effect),
         7 => (index(), any::<bool>()).prop_map(|(turn, large)| Step::End(turn, large)),
-        2 => c().prop_map(Step::Set),
+        4 => (c(), any::<bool>()).prop_map(|(c, large)| Step::Set(c, large)),
         1 => c().prop_map(Step::Ask),
         1 => c().prop_map(Step::Answer),
         1 => (0..2_u8, 0..200_u64).prop_map(|(key, at)| Step::Spend(key, at)),
@@ -164,9 +164,16 @@ impl History {
                 self.need(&conversation, open.number, &reply);
                 true
             }
-            Step::Set(c) => {
-                self.n += 1;
-                self.fixture.set(&of(*c), "v", self.n).await;
+            // Only small ones outside of conversations: control sets none there, and a fork that
+            // takes the name would not know of them.
+            Step::Set(c, large) => {
+                let text = self.text(true);
+                let is_there = self.fixture.reader().get(&id(&of(*c))).expect("readable").is_some();
+                if *large && is_there {
+                    self.fixture.set_large(&of(*c), "v", &text).await;
+                } else {
+                    self.fixture.set(&of(*c), "v", self.n).await;
+                }
                 true
             }
             Step::Ask(q) => {
@@ -192,7 +199,7 @@ impl History {
             Step::Spend(key, at) => {
                 let window = BudgetWindow::at(*at, 1).expect("a window");
                 let scopes = vec![BudgetScope { key: name(&format!("k{key}")), window }];
-                let spent = BudgetSpent { scopes, tokens: 1, cost_micros: 2 };
+                let spent = BudgetSpent { scopes, tokens: 1, cost_micros: 2, wall_ms: 3 };
                 self.fixture.record(spent, None).await.is_ok()
             }
         }
@@ -201,6 +208,9 @@ impl History {
     fn counts(&self) -> BTreeMap<[u8; 32], u64> {
         let mut counts = BTreeMap::new();
         for digest in self.needed.values().flatten().flat_map(|(_, digests)| digests) {
+            *counts.entry(*digest.as_bytes()).or_default() += 1;
+        }
+        for digest in (0..4_u8).flat_map(|c| self.fixture.blobs_of(&format!("c{c}"), "v")) {
             *counts.entry(*digest.as_bytes()).or_default() += 1;
         }
         counts

@@ -1,12 +1,19 @@
-//! Times as texts.
+//! Times as texts. Deliberately absent: time zones and leap seconds, which Unix time does not
+//! count, and any clock.
 
-/// Milliseconds since 1970 in the form of RFC 3339, in UTC.
-///
-/// The date follows from the number of days by Howard Hinnant's `civil_from_days`
-/// (<https://howardhinnant.github.io/date_algorithms.html>), for days that are not before 1970.
-pub(crate) fn rfc3339(unix_ms: u64) -> String {
-    let (seconds, ms) = (unix_ms / 1_000, unix_ms % 1_000);
-    let (days, second) = (seconds / 86_400, seconds % 86_400);
+const DAY_MS: u64 = 86_400_000;
+
+/// Milliseconds since 1970 in the form of RFC 3339, in UTC: `2026-01-31T12:00:00.000Z`.
+pub fn rfc3339(unix_ms: u64) -> String {
+    let (year, month, day) = civil_from_days(unix_ms / DAY_MS);
+    let ms = unix_ms % DAY_MS;
+    let (hour, minute, second) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1_000 % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", ms % 1_000)
+}
+
+/// Year, month and day of a count of days since 1970-01-01 (Howard Hinnant, "chrono-compatible
+/// low-level date algorithms", `civil_from_days`; years begin in March there).
+fn civil_from_days(days: u64) -> (u64, u64, u64) {
     let shifted = days + 719_468;
     let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
     let year_of_era =
@@ -15,9 +22,7 @@ pub(crate) fn rfc3339(unix_ms: u64) -> String {
     let shifted_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
     let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")
+    (year_of_era + era * 400 + u64::from(month <= 2), month, day)
 }
 
 #[cfg(test)]
