@@ -21,6 +21,7 @@ use super::bare::Bare;
 use super::figures::percentile_us;
 use super::http::Server;
 use super::{Effort, Row, Target, agents};
+use crate::token_file;
 
 /// Pieces of an answer.
 const PIECES: usize = 200;
@@ -35,6 +36,8 @@ struct Way {
     address: SocketAddr,
     path: &'static str,
     accept: &'static str,
+    /// What the host is shown; the model's server takes no notice.
+    authorization: String,
     body: String,
     times: Vec<Duration>,
 }
@@ -47,6 +50,7 @@ pub(super) fn run(effort: &Effort) -> anyhow::Result<Vec<Row>> {
     let model = agents::model(&rules)?;
     let relay = Relay::start(model.address())?;
     let directory = tempfile::tempdir()?;
+    let data = directory.path().join("data");
     let url = format!("http://{}", relay.address);
     let file = agents::write(directory.path(), &agents::configuration(&url, &[]))?;
     let host = Server::announced(
@@ -54,18 +58,19 @@ pub(super) fn run(effort: &Effort) -> anyhow::Result<Vec<Row>> {
             .args(["serve", "--listen", "127.0.0.1:0", "--log", "error", "--config"])
             .arg(file)
             .arg("--data")
-            .arg(directory.path().join("data"))
+            .arg(&data)
             .arg("--components")
             .arg(directory.path().join("components"))
             .current_dir(directory.path()),
     )?;
 
+    let token = token_file::read(&token_file::path(&data))?;
     let messages = json!([{ "role": "user", "content": "Count." }]);
     let chat = json!({ "model": "bench", "stream": true, "messages": messages }).to_string();
     let turn = json!({ "message": "Count." }).to_string();
     let way = |name, address, path, accept, body| {
-        let times = Vec::new();
-        Way { name, address, path, accept, body, times }
+        let (times, authorization) = (Vec::new(), format!("Bearer {token}"));
+        Way { name, address, path, accept, authorization, body, times }
     };
     let events = "text/event-stream";
     let mut ways = [
@@ -101,7 +106,8 @@ impl Way {
                 came.entry(tick).or_insert(now);
             }
         };
-        bare.post_reading(self.path, &[("accept", self.accept)], &self.body, read).await?;
+        let headers = [("accept", self.accept), ("authorization", &self.authorization)];
+        bare.post_reading(self.path, &headers, &self.body, read).await?;
         let left = relay.left();
         ensure!(came.len() == PIECES, "{} of {PIECES} pieces came by {}", came.len(), self.path);
         for (tick, came) in came {

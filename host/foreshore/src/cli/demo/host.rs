@@ -9,6 +9,9 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, bail};
 
+use crate::client::Client;
+use crate::token_file;
+
 /// Where a host keeps what it compiled, in its data directory.
 const COMPILED: &str = "compiled";
 /// Settings of the environment are no part of the demonstration.
@@ -85,7 +88,7 @@ impl Home {
             .spawn()?;
         let stdout = child.stdout.take().context("standard output is piped")?;
         // From here on whatever happens ends the process.
-        let mut host = Host { child, address: ([127, 0, 0, 1], 0).into() };
+        let mut host = Host { child, address: ([127, 0, 0, 1], 0).into(), token: String::new() };
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line)?;
         let Some(address) = line.trim().strip_prefix("listening on http://") else {
@@ -93,6 +96,8 @@ impl Home {
             bail!("the host does not start: {}", said.trim());
         };
         host.address = address.parse()?;
+        host.token =
+            token_file::read(&token_file::path(&self.data())).context("the host's token")?;
         Ok(host)
     }
 }
@@ -100,10 +105,15 @@ impl Home {
 /// A host that runs. It ends with its owner.
 pub(super) struct Host {
     child: Child,
-    pub(super) address: SocketAddr,
+    address: SocketAddr,
+    token: String,
 }
 
 impl Host {
+    pub(super) fn client(&self) -> Client {
+        Client::at(self.address, self.token.clone())
+    }
+
     pub(super) fn process(&self) -> u32 {
         self.child.id()
     }

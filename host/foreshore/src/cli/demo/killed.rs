@@ -56,7 +56,7 @@ pub(super) async fn survive(
     let home = Home::make(directory, lender)?;
     home.configure(&configuration(model, tables, &home.notes()))?;
     let host = home.serve()?;
-    let client = Client::at(host.address);
+    let client = host.client();
     let message = json!({ "message": MESSAGE });
     let path = "/v1/agents/assistant/turns";
     let mut events = client.events("POST", path, Some(&message)).await.map_err(Failure::cause)?;
@@ -67,7 +67,7 @@ pub(super) async fn survive(
     host.kill()?;
 
     let host = home.serve()?;
-    let client = Client::at(host.address);
+    let client = host.client();
     let id = told.first().and_then(|event| event.data["turn_id"].as_str());
     let id = id.context("an event without its turn")?;
     let turn = ended(&client, id, model.patience).await?;
