@@ -121,6 +121,11 @@ pub(crate) async fn running(config: &Config) -> Option<SocketAddr> {
 }
 
 impl Client {
+    /// Asks the server that listens there, and shows it a token.
+    pub(crate) fn at(address: SocketAddr, token: String) -> Self {
+        Self { address, token: Some(token), own: None }
+    }
+
     async fn find(config: &Config, plan: Plan) -> Result<Self, Failure> {
         if let Some(address) = running(config).await {
             let token = token_file::of_command(&config.data)?;
