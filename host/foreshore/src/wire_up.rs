@@ -345,21 +345,6 @@ pub(crate) fn gateway(config: &Config) -> GatewayConfig {
     }
 }
 
-/// Credentials do not cross a network in the clear, unless the operator says that a proxy sees to
-/// it.
-fn check_listen(config: &Config) -> Result<(), ConfigError> {
-    let server = &config.sections.server;
-    let address = server.listen.0.0;
-    if address.ip().is_loopback() || server.plaintext {
-        return Ok(());
-    }
-    let message = format!(
-        "{address} is no loopback address, and credentials would cross the network in the clear; set server.plaintext = true if a proxy in front has TLS, or listen on 127.0.0.1:{}",
-        address.port()
-    );
-    Err(config.refused(&["server", "listen"], &message))
-}
-
 /// Whether the parts would accept their settings; nothing is started.
 ///
 /// # Errors
@@ -372,7 +357,6 @@ pub(crate) fn check(config: &Config) -> Result<(), ConfigError> {
     config.issuers()?;
     config.budgets()?;
     config.inference()?;
-    check_listen(config)?;
     config.meaning()?;
     gateway(config).checked().map_err(|error| config.refused(&["server"], &error))?;
     let ceiling = engine(&config.sections.runtime).memory_ceiling_bytes;
