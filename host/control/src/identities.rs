@@ -475,7 +475,10 @@ fn principal(
     names: &[RoleName],
     reach: &Reach,
 ) -> Principal {
-    let (permissions, most) = roles.of(names);
+    let (mut permissions, most) = roles.of(names);
+    if tenant != Tenant::DEFAULT {
+        permissions = permissions.without(Permissions::HOST);
+    }
     Principal { subject, tenant, permissions, reach: most.and(reach) }
 }
 
