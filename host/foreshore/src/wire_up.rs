@@ -330,6 +330,8 @@ pub(crate) fn gateway(config: &Config) -> GatewayConfig {
         hosts: server.hosts.clone(),
         origins: server.origins.clone(),
         limits: server.limits.clone(),
+        rates: server.rates.clone(),
+        trusted_proxies: server.trusted_proxies.iter().map(|network| network.0).collect(),
         auth: AuthConfig::default(),
     }
 }

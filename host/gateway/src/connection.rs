@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use http::HeaderMap;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -19,6 +20,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::config::{EdgeLimits, size};
+use crate::forwarded::Client;
 use crate::pulse::{Look, Orders, Pulse, Verdict, look_interval};
 use crate::request::{Edge, respond};
 
@@ -28,13 +30,18 @@ pub(crate) struct Peer {
     pub(crate) pulse: Pulse,
     /// The address that the client connected to.
     pub(crate) local: IpAddr,
-    /// The address that the client connects from.
+    /// The other end of the connection: the client, or a proxy.
     pub(crate) remote: IpAddr,
 }
 
 impl Peer {
     pub(crate) fn new(edge: Arc<Edge>, local: IpAddr, remote: IpAddr) -> Arc<Self> {
         Arc::new(Self { edge, pulse: Pulse::new(), local, remote })
+    }
+
+    /// Where a request of this connection comes from.
+    pub(crate) fn client(&self, headers: &HeaderMap) -> Client {
+        Client::of(&self.edge.config.trusted_proxies, self.remote, false, headers)
     }
 }
 

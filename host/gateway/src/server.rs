@@ -21,6 +21,7 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use crate::auth::{KeysError, Tokens};
 use crate::config::{ConfigError, GatewayConfig, duration, size};
 use crate::connection::{Peer, run};
+use crate::forwarded::is_shared;
 use crate::request::Edge;
 
 /// How the server ended.
@@ -112,6 +113,17 @@ impl Server {
     fn start(&self, stream: TcpStream, place: OwnedSemaphorePermit) {
         let (Ok(local), Ok(remote)) = (stream.local_addr(), stream.peer_addr()) else { return };
         let (local, remote) = (local.ip().to_canonical(), remote.ip().to_canonical());
+        let proxies = &self.edge.config.trusted_proxies;
+        let counted = match is_shared(proxies, remote) {
+            true => None,
+            false => match self.edge.rates.connection(remote) {
+                Some(counted) => Some(counted),
+                None => {
+                    tracing::debug!(address = %remote, "an address has too many connections");
+                    return;
+                }
+            },
+        };
         // Answers are written whole, so waiting for more to send only delays them.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "a connection keeps its delay");
@@ -120,6 +132,7 @@ impl Server {
         let entry = Open::enter(&self.open, Arc::clone(&peer));
         tokio::spawn(async move {
             run(stream, peer).await;
+            drop(counted);
             drop(entry);
             drop(place);
         });

@@ -12,7 +12,7 @@ pub(crate) struct LimitSchema {
     /// The name in configuration.
     #[schema(example = "fuel")]
     pub(crate) name: &'static str,
-    /// `fuel`, `ms`, `bytes` or `count`.
+    /// `fuel`, `ms`, `bytes`, `count`, `per_s` or `per_min`.
     pub(crate) unit: &'static str,
     /// The value in force.
     pub(crate) value: u64,
@@ -35,6 +35,8 @@ pub(crate) struct LimitsSchema<'a> {
     pub(crate) limits: Vec<LimitSchema>,
     /// What a connection may use; `server.limits` in configuration.
     pub(crate) gateway: Vec<LimitSchema>,
+    /// How often a client may ask; `server.rates` in configuration.
+    pub(crate) rates: Vec<LimitSchema>,
 }
 
 /// Whether the host takes calls, and why or why not.
