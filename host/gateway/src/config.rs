@@ -5,15 +5,17 @@
 //! everything or, in other servers, mean "none at all".
 
 use std::num::NonZeroU64;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
 use crate::auth::AuthConfig;
 use crate::guard::Authority;
+use crate::tls::Certificates;
 
 /// The `[server]` section.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Debug, Default, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct GatewayConfig {
     /// Names under which clients reach this host, besides loopback names and the address they
@@ -30,6 +32,9 @@ pub struct GatewayConfig {
     /// (`X-Forwarded-For`, `X-Forwarded-Proto`). Anybody else's is not looked at.
     #[serde(skip)]
     pub trusted_proxies: Vec<IpNet>,
+    /// The certificate to speak TLS with; without, it is plain HTTP.
+    #[serde(skip)]
+    pub tls: Option<Arc<Certificates>>,
     /// Who is let in.
     #[serde(skip)]
     pub auth: AuthConfig,
@@ -148,6 +153,10 @@ edge_limits! {
         uploads_max: "count" = 4, at_most 64;
         /// Time from the first byte of a request, or from connecting, to the end of its header.
         header_timeout_ms: "ms" = 10_000, at_most 120_000;
+        /// Time for a handshake of TLS.
+        handshake_timeout_ms: "ms" = 5_000, at_most 60_000;
+        /// Handshakes of TLS under way at once, from the client's first word on.
+        handshakes_max: "count" = 128, at_most 4_096;
         /// Time from the end of the header to the end of the body.
         body_timeout_ms: "ms" = 10_000, at_most 600_000;
         /// Bodies that may arrive slowly at once. A call gives its place back while it waits for one.

@@ -30,6 +30,7 @@ mod routes;
 mod server;
 mod shape;
 mod streaming;
+mod tls;
 mod wire;
 
 pub use auth::{AuthConfig, AuthMode, KeysError, OwnIssuer, Source, TrustedIssuer};
@@ -37,6 +38,7 @@ pub use config::{ConfigError, EdgeLimitRow, EdgeLimits, EdgeRates, GatewayConfig
 pub use openapi::document as openapi_document;
 pub use routes::{Access, rules};
 pub use server::{Drained, ServeError, serve};
+pub use tls::{Certificates, TlsError, TlsFiles, fingerprint};
 
 /// The JSON that a call answers with over HTTP, for a command line that answers alike.
 pub fn outcome_json(outcome: &foreshore_domain::outcome::Outcome) -> bytes::Bytes {

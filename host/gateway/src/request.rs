@@ -36,6 +36,7 @@ use crate::problem::{Problem, Refusal};
 use crate::pulse::Phase;
 use crate::rates::{AtWork, Rates, Standing};
 use crate::routes::{Route, Routes};
+use crate::tls::Acceptor;
 use crate::wire;
 
 /// What a handler answers.
@@ -51,19 +52,26 @@ pub(crate) struct Edge {
     pub(crate) slow_bodies: Semaphore,
     pub(crate) uploads: Semaphore,
     pub(crate) rates: Rates,
+    pub(crate) tls: Option<Acceptor>,
     /// Set once, when the server was told to stop.
     pub(crate) draining: AtomicBool,
     request_ids: RequestIds,
 }
 
 impl Edge {
-    pub(crate) fn new(control: Arc<Control>, config: GatewayConfig, auth: Tokens) -> Self {
+    pub(crate) fn new(
+        control: Arc<Control>,
+        config: GatewayConfig,
+        auth: Tokens,
+        tls: Option<Acceptor>,
+    ) -> Self {
         Self {
             control,
             auth,
             slow_bodies: Semaphore::new(size(config.limits.slow_bodies_max)),
             uploads: Semaphore::new(size(config.limits.uploads_max)),
             rates: Rates::new(&config.rates),
+            tls,
             config,
             routes: Routes::new(),
             tools: api::tools::Listing::new(),

@@ -76,6 +76,16 @@ pub(crate) struct ServerSection {
     pub(crate) rates: EdgeRates,
     /// Networks of proxies that say where a request comes from.
     pub(crate) trusted_proxies: Vec<Parsed<ipnet::IpNet>>,
+    /// The certificate to speak TLS with.
+    pub(crate) tls: Option<TlsSection>,
+}
+
+/// Files of a certificate and its key, as PEM.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TlsSection {
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
 }
 
 impl Default for ServerSection {
@@ -88,6 +98,7 @@ impl Default for ServerSection {
             limits: EdgeLimits::default(),
             rates: EdgeRates::default(),
             trusted_proxies: Vec::new(),
+            tls: None,
         }
     }
 }

@@ -51,13 +51,20 @@ pub(crate) struct ReadinessSchema<'a> {
 }
 
 impl<'a> ReadinessSchema<'a> {
-    pub(crate) fn new(readiness: &'a Readiness, is_draining: bool, verbose: bool) -> Self {
+    pub(crate) fn new(
+        readiness: &'a Readiness,
+        is_draining: bool,
+        tls: Option<&'a str>,
+        verbose: bool,
+    ) -> Self {
         let drain = CheckSchema {
             name: "gateway",
             ok: !is_draining,
             message: if is_draining { "draining" } else { "serving" },
         };
-        let checks = || readiness.checks.iter().map(CheckSchema::from).chain([drain]).collect();
+        let tls = tls.map(|message| CheckSchema { name: "tls", ok: true, message });
+        let own = [drain].into_iter().chain(tls);
+        let checks = || readiness.checks.iter().map(CheckSchema::from).chain(own).collect();
         let is_ready = readiness.is_ready() && !is_draining;
         Self { status: if is_ready { "ok" } else { "unavailable" }, checks: verbose.then(checks) }
     }
