@@ -124,6 +124,15 @@ pub(crate) async fn slow(peer: &Peer, body: &mut Reader) -> Result<Bytes, Refusa
     body.whole().await
 }
 
+/// Refuses arguments of a tool that say the same thing twice: the schema is held against one of
+/// the two, and the tool may take the other. How deep they are is said where they are checked.
+pub(crate) fn said_once(json: &[u8]) -> Result<(), Refusal> {
+    match shape::check(json, usize::MAX) {
+        Err(Fault::Twice(name)) => Err(Problem::name_twice(&name)),
+        Ok(()) | Err(Fault::TooDeep) => Ok(()),
+    }
+}
+
 /// A response's body.
 pub(crate) enum Body {
     /// All of it; `None` once it was taken.
