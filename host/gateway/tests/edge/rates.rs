@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use foreshore_control::identities::NewCredential;
 use foreshore_domain::conversation::Name;
 use foreshore_domain::event::Tenant;
+use foreshore_domain::id::QuestionId;
 use foreshore_domain::identity::{BuiltIn, Principal, Reach};
 
 use crate::harness::{Host, Response, Setup, call, call_with, get, limit};
@@ -34,6 +35,13 @@ async fn ask(host: &Host, path: &str, token: &str, forwarded: Option<&str>) -> R
 fn behind_a_proxy(mut setup: Setup) -> Setup {
     setup.gateway.trusted_proxies = vec!["127.0.0.0/8".parse().expect("a network")];
     setup
+}
+
+fn post(path: &str, json: &str) -> String {
+    format!(
+        "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{json}",
+        json.len()
+    )
 }
 
 fn assert_limited(response: &Response, setting: &str) {
@@ -227,30 +235,30 @@ async fn every_answer_tells_browsers_to_make_nothing_of_it() {
 async fn json_that_is_too_deep_or_says_a_thing_twice_is_refused_before_it_is_read() {
     let host = Host::start(Setup::default()).await;
     let deep = |levels: usize| {
-        format!("{{\"text\":{}{}}}", "[".repeat(levels - 1), "]".repeat(levels - 1))
+        let roles = format!("{}{}", "[".repeat(levels - 1), "]".repeat(levels - 1));
+        post("/v1/tokens", &format!("{{\"name\":\"a\",\"roles\":{roles}}}"))
     };
-    // 32 levels are no fault of their own: the tool's schema has its say.
-    let fine = host.request(&call("probe.echo", &deep(32))).await;
-    assert_eq!((fine.status(), fine.problem().as_str()), (422, "invalid_arguments"));
-    let refused = host.request(&call("probe.echo", &deep(33))).await;
+    // 32 levels are no fault of their own: what should stand there has its say.
+    let fine = host.request(&deep(32)).await;
+    assert_eq!((fine.status(), fine.problem().as_str()), (422, "invalid_body"));
+    assert!(fine.json()["setting"].is_null(), "{}", fine.text());
+    let refused = host.request(&deep(33)).await;
     assert_eq!((refused.status(), refused.problem().as_str()), (422, "invalid_body"));
     assert_eq!(refused.json()["setting"], "server.limits.json_depth_max");
 
     let key = r#"{"name":"a","roles":["viewer"],"roles":["admin"]}"#;
+    let approval = format!("/v1/approvals/{}", QuestionId::new(1));
     let escaped = r#"{"name":"a","roles":["viewer"],"\u0072oles":["admin"]}"#;
     for (path, body) in [
         ("/v1/tokens", key),
         ("/v1/tokens", escaped),
         ("/v1/auth/refresh", r#"{"refresh_token":"a","refresh_token":"b"}"#),
-        ("/v1/approvals/x", r#"{"decision":"deny","decision":"approve"}"#),
+        (&approval, r#"{"decision":"deny","decision":"approve"}"#),
         ("/v1/agents/x/turns", r#"{"message":"a","message":"b"}"#),
         ("/v1/tools/probe.echo/call", r#"{"text":"a","text":"b"}"#),
         ("/v1/tools/probe.echo/call", r#"{"text":"a","x":{"y":1,"y":2}}"#),
     ] {
-        let request = format!(
-            "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-            body.len()
-        );
+        let request = post(path, body);
         let response = host.request(&request).await;
         assert_eq!(
             (response.status(), response.problem().as_str()),
