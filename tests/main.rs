@@ -26,3 +26,4 @@ mod sandbox;
 mod shipped;
 mod store;
 mod swap;
+mod tls;

@@ -6,6 +6,7 @@
 //! counts. The invariant: a floor does the same work with the same guest, and nothing else.
 
 mod agents;
+mod auth;
 mod bare;
 mod breaker;
 mod call;
@@ -20,6 +21,7 @@ mod idle;
 mod journal;
 mod load;
 mod memory;
+mod overload;
 mod stream;
 mod turn;
 mod waiting;
@@ -130,6 +132,16 @@ const BENCHMARKS: &[Benchmark] = &[
         name: "http-call",
         about: "POST tool call / hyper hello, and wasmtime serve",
         run: http::run,
+    },
+    Benchmark {
+        name: "auth",
+        about: "a call by somebody who is known / by anybody, and what the door adds",
+        run: auth::run,
+    },
+    Benchmark {
+        name: "overload",
+        about: "twice and five times what the host can do, in an open loop",
+        run: overload::run,
     },
     Benchmark {
         name: "cold",

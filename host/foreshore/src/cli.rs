@@ -10,6 +10,7 @@ mod agent;
 mod answer;
 mod budget;
 mod call;
+mod cert;
 mod chat;
 mod completions;
 mod component;
@@ -97,6 +98,8 @@ enum Command {
     /// Issue, list and revoke credentials
     #[command(subcommand)]
     Token(token::Token),
+    /// Make a certificate for trying out TLS
+    Cert(cert::Cert),
     /// Check or print the configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -172,6 +175,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Test(command) => command.run(),
         Command::Bench(command) => command.run(),
         Command::Token(command) => command.run(),
+        Command::Cert(command) => command.run(),
         Command::Config(command) => command.run(),
         Command::Completions(command) => command.run(),
     };

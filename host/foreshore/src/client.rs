@@ -4,8 +4,10 @@
 //! Deliberately absent: a second path to the store. What a command reads and writes goes through
 //! the same routes whoever answers, so it is checked, recorded and refused the same way.
 
+mod pinned;
 mod stream;
 
+use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,8 +17,10 @@ use bytes::Bytes;
 use foreshore_control::Control;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use rustls::pki_types::ServerName;
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
@@ -26,7 +30,7 @@ use tokio::task::JoinHandle;
 pub(crate) use self::stream::{EventStream, ServerEvent};
 use crate::cli::exit::Failure;
 use crate::config::Config;
-use crate::server_file::ServerFile;
+use crate::server_file::{Scheme, ServerFile};
 use crate::token_file;
 use crate::wire_up::{self, Plan};
 
@@ -47,9 +51,23 @@ pub(crate) struct ApiProblem {
     pub(crate) allowed: Option<u64>,
 }
 
+/// Where a server is, and what it is held to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    address: SocketAddr,
+    /// SHA-256 of its certificate; it speaks TLS then.
+    certificate_sha256: Option<String>,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.address.fmt(f)
+    }
+}
+
 /// Whom to ask.
 pub(crate) struct Client {
-    address: SocketAddr,
+    place: Place,
     /// What it shows.
     token: Option<String>,
     own: Option<OwnHost>,
@@ -113,23 +131,25 @@ pub(crate) fn ask_by<T>(
 }
 
 /// The server that has a data directory, if one answers.
-pub(crate) async fn running(config: &Config) -> Option<SocketAddr> {
-    let address = ServerFile::read(&config.data)?.reachable();
-    let answer = exchange((address, None), "GET", "/healthz", None, "application/json");
+pub(crate) async fn running(config: &Config) -> Option<Place> {
+    let file = ServerFile::read(&config.data)?;
+    let address = file.reachable();
+    let place = Place { address, certificate_sha256: file.certificate_sha256 };
+    let answer = exchange((&place, None), "GET", "/healthz", None, "application/json");
     let answer = tokio::time::timeout(ANSWERS_WITHIN, answer).await.ok()?.ok()?;
-    answer.status().is_success().then_some(address)
+    answer.status().is_success().then_some(place)
 }
 
 impl Client {
     /// Asks the server that listens there, and shows it a token.
     pub(crate) fn at(address: SocketAddr, token: String) -> Self {
-        Self { address, token: Some(token), own: None }
+        Self { place: Place { address, certificate_sha256: None }, token: Some(token), own: None }
     }
 
     async fn find(config: &Config, plan: Plan) -> Result<Self, Failure> {
-        if let Some(address) = running(config).await {
+        if let Some(place) = running(config).await {
             let token = token_file::of_command(&config.data)?;
-            return Ok(Self { address, token, own: None });
+            return Ok(Self { place, token, own: None });
         }
         let control = wire_up::start(config, plan).await;
         let control = control.map_err(|failure| held(config, failure))?;
@@ -150,7 +170,8 @@ impl Client {
                 tracing::error!(%error, "the host of this command stopped serving");
             }
         });
-        Ok(Self { address, token, own: Some(OwnHost { control, stop, served }) })
+        let place = Place { address, certificate_sha256: None };
+        Ok(Self { place, token, own: Some(OwnHost { control, stop, served }) })
     }
 
     /// Whether a server answers, and not this process.
@@ -158,13 +179,15 @@ impl Client {
         self.own.is_none()
     }
 
-    /// Where it is asked.
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
+    /// Where it is asked: `http://127.0.0.1:7433`.
+    pub(crate) fn url(&self) -> String {
+        let has_tls = self.place.certificate_sha256.is_some();
+        let scheme = if has_tls { Scheme::Https } else { Scheme::Http };
+        format!("{scheme}://{}", self.place)
     }
 
-    fn whom(&self) -> (SocketAddr, Option<&str>) {
-        (self.address, self.token.as_deref())
+    fn whom(&self) -> (&Place, Option<&str>) {
+        (&self.place, self.token.as_deref())
     }
 
     async fn end(self) {
@@ -191,7 +214,7 @@ impl Client {
     ) -> Result<Value, Failure> {
         let body = body.map(ToString::to_string);
         let answer = exchange(self.whom(), method, path, body, "application/json").await;
-        let answer = answer.with_context(|| format!("the server at {}", self.address))?;
+        let answer = answer.with_context(|| format!("the server at {}", self.place))?;
         read(answer).await
     }
 
@@ -202,7 +225,7 @@ impl Client {
     pub(crate) async fn send_component(&self, path: &str, wasm: Bytes) -> Result<Value, Failure> {
         let body = Some(("application/wasm", wasm));
         let answer = exchange_body(self.whom(), "POST", path, body, "application/json").await;
-        let answer = answer.with_context(|| format!("the server at {}", self.address))?;
+        let answer = answer.with_context(|| format!("the server at {}", self.place))?;
         read(answer).await
     }
 
@@ -213,7 +236,7 @@ impl Client {
     pub(crate) async fn readiness(&self) -> Result<Value, Failure> {
         let path = "/readyz?verbose";
         let answer = exchange(self.whom(), "GET", path, None, "application/json").await;
-        let answer = answer.with_context(|| format!("the server at {}", self.address))?;
+        let answer = answer.with_context(|| format!("the server at {}", self.place))?;
         let body = answer.into_body().collect().await.context("the answer broke off")?.to_bytes();
         Ok(serde_json::from_slice(&body).context("the answer is no JSON")?)
     }
@@ -224,7 +247,7 @@ impl Client {
     /// As [`Self::send`].
     pub(crate) async fn text(&self, path: &str) -> Result<String, Failure> {
         let answer = exchange(self.whom(), "GET", path, None, "*/*").await;
-        let answer = answer.with_context(|| format!("the server at {}", self.address))?;
+        let answer = answer.with_context(|| format!("the server at {}", self.place))?;
         if !answer.status().is_success() {
             return read(answer).await.map(|value| value.to_string());
         }
@@ -244,7 +267,7 @@ impl Client {
     ) -> Result<EventStream, Failure> {
         let body = body.map(ToString::to_string);
         let answer = exchange(self.whom(), method, path, body, "text/event-stream").await;
-        let answer = answer.with_context(|| format!("the server at {}", self.address))?;
+        let answer = answer.with_context(|| format!("the server at {}", self.place))?;
         if answer.status().is_success() {
             return Ok(EventStream::new(answer.into_body()));
         }
@@ -257,7 +280,7 @@ impl Client {
     /// As [`Self::send`].
     pub(crate) async fn follow(&self, path: &str) -> Result<Incoming, Failure> {
         let answer = exchange(self.whom(), "GET", path, None, "text/event-stream").await;
-        let answer = answer.with_context(|| format!("the server at {}", self.address))?;
+        let answer = answer.with_context(|| format!("the server at {}", self.place))?;
         if answer.status().is_success() {
             return Ok(answer.into_body());
         }
@@ -266,7 +289,7 @@ impl Client {
 }
 
 async fn exchange(
-    whom: (SocketAddr, Option<&str>),
+    whom: (&Place, Option<&str>),
     method: &str,
     path: &str,
     body: Option<String>,
@@ -277,20 +300,17 @@ async fn exchange(
 }
 
 async fn exchange_body(
-    (address, token): (SocketAddr, Option<&str>),
+    (place, token): (&Place, Option<&str>),
     method: &str,
     path: &str,
     body: Option<(&str, Bytes)>,
     accept: &str,
 ) -> anyhow::Result<http::Response<Incoming>> {
-    let stream = TcpStream::connect(address).await.context("cannot be reached")?;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    tokio::spawn(connection);
+    let mut sender = connect(place).await?;
     let mut request = http::Request::builder()
         .method(method)
         .uri(path)
-        .header(http::header::HOST, address.to_string())
+        .header(http::header::HOST, place.to_string())
         .header(http::header::ACCEPT, accept);
     if let Some((content_type, _)) = body {
         request = request.header(http::header::CONTENT_TYPE, content_type);
@@ -301,6 +321,20 @@ async fn exchange_body(
     let body = body.map(|(_, bytes)| bytes).unwrap_or_default();
     let request = request.body(Full::new(body))?;
     Ok(sender.send_request(request).await?)
+}
+
+async fn connect(place: &Place) -> anyhow::Result<SendRequest<Full<Bytes>>> {
+    let stream = TcpStream::connect(place.address).await.context("cannot be reached")?;
+    let Some(sha256) = &place.certificate_sha256 else {
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        tokio::spawn(connection);
+        return Ok(sender);
+    };
+    let name = ServerName::from(place.address.ip());
+    let stream = pinned::connector(sha256)?.connect(name, stream).await.context("TLS")?;
+    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    Ok(sender)
 }
 
 async fn read(answer: http::Response<Incoming>) -> Result<Value, Failure> {
@@ -336,7 +370,7 @@ fn held(config: &Config, failure: Failure) -> Failure {
 /// The journal is in use, and nobody answers for it.
 pub(crate) fn in_use(config: &Config, journal: &std::path::Path) -> Failure {
     let who = match ServerFile::read(&config.data) {
-        Some(ServerFile { address, pid }) => {
+        Some(ServerFile { address, pid, .. }) => {
             format!("process {pid}, which does not answer at {address}")
         }
         None => "a process that says nowhere where it listens".to_owned(),

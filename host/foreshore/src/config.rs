@@ -175,16 +175,16 @@ impl Config {
     }
 }
 
-/// Credentials do not cross a network in the clear, unless the operator says that a proxy sees to
+/// Credentials do not cross a network without TLS, unless the operator says that a proxy sees to
 /// it.
 fn check_listen(sections: &Sections) -> Result<(), Refusal> {
     let server = &sections.server;
     let address = server.listen.0.0;
-    if address.ip().is_loopback() || server.plaintext {
+    if address.ip().is_loopback() || server.plaintext || server.tls.is_some() {
         return Ok(());
     }
     let message = format!(
-        "{address} is no loopback address, and credentials would cross the network in the clear; set server.plaintext = true if a proxy in front has TLS, or listen on 127.0.0.1:{}",
+        "{address} is no loopback address, and credentials would cross the network in the clear; give it a certificate ([server.tls]; `foreshore cert` makes one for development), set server.plaintext = true if a proxy in front has TLS, or listen on 127.0.0.1:{}",
         address.port()
     );
     Err(Refusal::new(&["server", "listen"], &message))

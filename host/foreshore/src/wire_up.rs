@@ -20,13 +20,13 @@ use foreshore_control::{
 };
 use foreshore_domain::component::{ComponentRef, Inspection};
 use foreshore_domain::policy::Policies;
-use foreshore_gateway::{AuthConfig, GatewayConfig};
+use foreshore_gateway::{AuthConfig, Certificates, GatewayConfig, TlsFiles};
 use foreshore_scripted_model::{Script, ScriptedServer};
 use url::Url;
 
 use crate::cli::exit::Failure;
 use crate::config::inference::InferencePlan;
-use crate::config::sections::{ConcurrencySection, LoaderSection, RuntimeSection};
+use crate::config::sections::{ConcurrencySection, LoaderSection, RuntimeSection, TlsSection};
 use crate::config::{Config, ConfigError};
 use crate::nearest::nearest;
 
@@ -341,8 +341,22 @@ pub(crate) fn gateway(config: &Config) -> GatewayConfig {
         hosts: server.hosts.clone(),
         origins: server.origins.clone(),
         limits: server.limits.clone(),
+        rates: server.rates.clone(),
+        trusted_proxies: server.trusted_proxies.iter().map(|network| network.0).collect(),
+        tls: None,
         auth: AuthConfig::default(),
     }
+}
+
+/// The certificate of a server, if it is to have one.
+///
+/// # Errors
+/// Its files cannot be used.
+pub(crate) fn certificates(config: &Config) -> Result<Option<Arc<Certificates>>, ConfigError> {
+    let Some(tls) = &config.sections.server.tls else { return Ok(None) };
+    let TlsSection { certificate, key } = tls.clone();
+    let opened = Certificates::open(TlsFiles { certificate, key });
+    opened.map(Some).map_err(|error| config.refused(&["server", "tls"], &error))
 }
 
 /// Whether the parts would accept their settings; nothing is started.
@@ -354,6 +368,7 @@ pub(crate) fn check(config: &Config) -> Result<(), ConfigError> {
     config.watched_roots()?;
     config.agents()?;
     config.roles()?;
+    certificates(config)?;
     config.issuers()?;
     config.budgets()?;
     config.inference()?;

@@ -8,7 +8,6 @@
 mod own;
 mod token;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use foreshore_control::identities::AuthFault;
@@ -25,8 +24,10 @@ use self::token::TokenFault;
 pub(crate) use self::token::Tokens;
 pub use self::token::{KeysError, Source, TrustedIssuer};
 use crate::connection::Peer;
+use crate::forwarded::{Client, is_shared};
 use crate::problem::{Problem, Refusal};
-use crate::request::Edge;
+use crate::rates::{Lane, Standing};
+use crate::request::{Edge, Seen};
 use crate::routes::{Access, Route};
 
 /// The most of a path that goes into a record.
@@ -105,17 +106,33 @@ impl Fault {
 }
 
 /// Lets a request in, or says why not. The principal goes along in the request's extensions,
-/// where [`principal`] finds it.
+/// where [`principal`] finds it. How often somebody may ask comes before whether they may at all.
 pub(crate) fn admit(
     peer: &Peer,
     head: &mut Parts,
     id: &HeaderValue,
     route: Option<(Route, Option<Access>)>,
+    seen: &mut Seen,
 ) -> Result<(), Refusal> {
+    let lane = Lane::of(route.map(|(route, _)| route));
+    let rates = &peer.edge.rates;
+    let from = client(peer, head).address;
+    if !is_shared(&peer.edge.config.trusted_proxies, from) {
+        rates.from_address(from, lane).map_err(|refused| stands(seen, refused))?;
+    }
     if let Some((_, Some(Access::Public))) = route {
         return Ok(());
     }
+    heard(peer, head).map_err(|refused| stands(seen, refused))?;
     let principal = known(peer, head, id)?;
+    let (standing, answer) = rates.of_principal(&principal, lane);
+    seen.standing = Some(standing);
+    let limited = |problem: Refusal| {
+        record(peer, head, id, Some(&principal), (problem.code, None));
+        problem
+    };
+    answer.map_err(limited)?;
+    seen.at_work = Some(rates.begin(&principal, lane).map_err(limited)?);
     if let Some((_, Some(access))) = route {
         permitted(peer, head, id, &principal, access)?;
     }
@@ -123,8 +140,40 @@ pub(crate) fn admit(
     Ok(())
 }
 
+fn stands(seen: &mut Seen, (standing, problem): (Standing, Refusal)) -> Refusal {
+    seen.standing = Some(standing);
+    problem
+}
+
+/// Whether who asks is still listened to, after credentials that did not count.
+pub(crate) fn heard(peer: &Peer, head: &Parts) -> Result<(), (Standing, Refusal)> {
+    let from = client(peer, head).address;
+    if is_shared(&peer.edge.config.trusted_proxies, from) {
+        return Ok(());
+    }
+    peer.edge.rates.is_heard(from)
+}
+
+/// Notes that a credential did not count.
+pub(crate) fn failed(peer: &Peer, head: &Parts) {
+    let from = client(peer, head).address;
+    if !is_shared(&peer.edge.config.trusted_proxies, from) {
+        peer.edge.rates.auth_failed(from);
+    }
+}
+
+/// Where a request comes from.
+fn client(peer: &Peer, head: &Parts) -> Client {
+    Client::found(head).unwrap_or_else(|| peer.client(&head.headers))
+}
+
 fn known(peer: &Peer, head: &Parts, id: &HeaderValue) -> Result<Arc<Principal>, Refusal> {
-    authenticate(&peer.edge, peer.remote, &head.headers).map_err(|fault| {
+    // A proxy on this machine is no client of this machine.
+    let is_local = peer.remote.is_loopback() && client(peer, head).address.is_loopback();
+    authenticate(&peer.edge, is_local, &head.headers).map_err(|fault| {
+        if !matches!(fault, Fault::Missing | Fault::NotLoopback) {
+            failed(peer, head);
+        }
         record(peer, head, id, None, (fault.code(), None));
         fault.problem()
     })
@@ -190,9 +239,9 @@ fn nobody() -> Arc<Principal> {
     })
 }
 
-fn authenticate(edge: &Edge, remote: IpAddr, headers: &HeaderMap) -> Result<Arc<Principal>, Fault> {
+fn authenticate(edge: &Edge, is_local: bool, headers: &HeaderMap) -> Result<Arc<Principal>, Fault> {
     if edge.config.auth.mode == AuthMode::Insecure {
-        return if remote.is_loopback() { Ok(anybody()) } else { Err(Fault::NotLoopback) };
+        return if is_local { Ok(anybody()) } else { Err(Fault::NotLoopback) };
     }
     let token = bearer(headers)?;
     let identities = edge.control.identities();
@@ -236,7 +285,7 @@ pub(crate) fn record(
         request: id.to_str().unwrap_or_default().to_owned(),
         code: code.to_owned(),
         principal: principal.map(|principal| principal.subject.to_string()),
-        address: peer.remote.to_string(),
+        address: client(peer, head).address.to_string(),
         method: head.method.as_str().chars().take(16).collect(),
         path: head.uri.path().chars().take(PATH_MAX_CHARS).collect(),
         permission,

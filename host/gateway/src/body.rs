@@ -16,6 +16,7 @@ use crate::config::size;
 use crate::connection::Peer;
 use crate::problem::{Problem, Refusal};
 use crate::pulse::Phase;
+use crate::shape::{self, Fault};
 
 /// How large a body may be, and the setting that says so.
 #[derive(Clone, Copy)]
@@ -91,7 +92,7 @@ impl Reader {
     }
 }
 
-/// The whole body of a request that takes no place among the calls. One that does not arrive at
+/// The whole body of JSON of a request that takes no place among the calls. One that does not arrive at
 /// once is waited for among a bounded number of others.
 pub(crate) async fn whole(peer: &Peer, body: Incoming) -> Result<Bytes, Refusal> {
     let max_bytes = peer.edge.config.limits.body_max_bytes;
@@ -102,7 +103,17 @@ pub(crate) async fn whole(peer: &Peer, body: Incoming) -> Result<Bytes, Refusal>
         None => slow(peer, &mut body).await?,
     };
     peer.pulse.body_read();
+    well_shaped(peer, &bytes)?;
     Ok(bytes)
+}
+
+/// Refuses JSON that is too deep, or that says the same thing twice.
+pub(crate) fn well_shaped(peer: &Peer, json: &[u8]) -> Result<(), Refusal> {
+    let depth_max = peer.edge.config.limits.json_depth_max;
+    shape::check(json, size(depth_max)).map_err(|fault| match fault {
+        Fault::TooDeep => Problem::json_too_deep(depth_max),
+        Fault::Twice(name) => Problem::name_twice(&name),
+    })
 }
 
 /// A body that does not arrive at once; how many may be waited for is bounded.
@@ -113,12 +124,42 @@ pub(crate) async fn slow(peer: &Peer, body: &mut Reader) -> Result<Bytes, Refusa
     body.whole().await
 }
 
+/// Refuses arguments of a tool that say the same thing twice: the schema is held against one of
+/// the two, and the tool may take the other. How deep they are is said where they are checked.
+pub(crate) fn said_once(json: &[u8]) -> Result<(), Refusal> {
+    match shape::check(json, usize::MAX) {
+        Err(Fault::Twice(name)) => Err(Problem::name_twice(&name)),
+        Ok(()) | Err(Fault::TooDeep) => Ok(()),
+    }
+}
+
 /// A response's body.
 pub(crate) enum Body {
     /// All of it; `None` once it was taken.
     Whole(Option<Bytes>),
     /// Server-sent events.
     Events(Box<dyn Events>),
+}
+
+impl Body {
+    /// Keeps something until the body has been sent; one that is whole needs nothing any more.
+    pub(crate) fn holding<T: Send + 'static>(self, held: T) -> Self {
+        match self {
+            Self::Whole(bytes) => Self::Whole(bytes),
+            Self::Events(events) => Self::Events(Box::new(Holding { events, _held: held })),
+        }
+    }
+}
+
+struct Holding<T> {
+    events: Box<dyn Events>,
+    _held: T,
+}
+
+impl<T: Send> Events for Holding<T> {
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        self.events.poll_next(cx)
+    }
 }
 
 /// Where server-sent events come from.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use http::HeaderMap;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -19,8 +20,10 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::config::{EdgeLimits, size};
+use crate::forwarded::Client;
 use crate::pulse::{Look, Orders, Pulse, Verdict, look_interval};
 use crate::request::{Edge, respond};
+use crate::tls::Stream;
 
 /// What the requests of one connection share.
 pub(crate) struct Peer {
@@ -28,13 +31,19 @@ pub(crate) struct Peer {
     pub(crate) pulse: Pulse,
     /// The address that the client connected to.
     pub(crate) local: IpAddr,
-    /// The address that the client connects from.
+    /// The other end of the connection: the client, or a proxy.
     pub(crate) remote: IpAddr,
 }
 
 impl Peer {
     pub(crate) fn new(edge: Arc<Edge>, local: IpAddr, remote: IpAddr) -> Arc<Self> {
         Arc::new(Self { edge, pulse: Pulse::new(), local, remote })
+    }
+
+    /// Where a request of this connection comes from.
+    pub(crate) fn client(&self, headers: &HeaderMap) -> Client {
+        let has_tls = self.edge.tls.is_some();
+        Client::of(&self.edge.config.trusted_proxies, self.remote, has_tls, headers)
     }
 }
 
@@ -43,6 +52,13 @@ const LINGER: Duration = Duration::from_millis(500);
 
 /// Serves a connection to its end.
 pub(crate) async fn run(stream: TcpStream, peer: Arc<Peer>) {
+    let stream = match &peer.edge.tls {
+        None => Stream::Plain(stream),
+        Some(tls) => match tls.handshake(stream, &peer).await {
+            Some(stream) => stream,
+            None => return,
+        },
+    };
     let io = Watched { io: TokioIo::new(stream), peer: Arc::clone(&peer) };
     let service = {
         let peer = Arc::clone(&peer);
@@ -107,7 +123,7 @@ fn builder(limits: &EdgeLimits) -> http1::Builder {
 
 /// Closes a connection such that the last answer arrives: a socket that is closed with unread
 /// bytes is reset, and the peer would lose what it has not read yet (RFC 9112, section 9.6).
-async fn close(mut stream: TcpStream, unread: bool) {
+async fn close(mut stream: Stream, unread: bool) {
     if stream.shutdown().await.is_err() || !unread {
         return;
     }
@@ -129,7 +145,7 @@ async fn close(mut stream: TcpStream, unread: bool) {
 
 /// A socket that tells the watch when bytes come in.
 struct Watched {
-    io: TokioIo<TcpStream>,
+    io: TokioIo<Stream>,
     peer: Arc<Peer>,
 }
 

@@ -14,6 +14,7 @@ mod body;
 mod config;
 mod connection;
 mod error;
+mod forwarded;
 mod guard;
 mod negotiation;
 mod ollama;
@@ -23,17 +24,21 @@ mod pieces;
 mod problem;
 mod pulse;
 mod query;
+mod rates;
 mod request;
 mod routes;
 mod server;
+mod shape;
 mod streaming;
+mod tls;
 mod wire;
 
 pub use auth::{AuthConfig, AuthMode, KeysError, OwnIssuer, Source, TrustedIssuer};
-pub use config::{ConfigError, EdgeLimitRow, EdgeLimits, GatewayConfig};
+pub use config::{ConfigError, EdgeLimitRow, EdgeLimits, EdgeRates, GatewayConfig};
 pub use openapi::document as openapi_document;
 pub use routes::{Access, rules};
 pub use server::{Drained, ServeError, serve};
+pub use tls::{Certificates, TlsError, TlsFiles, fingerprint};
 
 /// The JSON that a call answers with over HTTP, for a command line that answers alike.
 pub fn outcome_json(outcome: &foreshore_domain::outcome::Outcome) -> bytes::Bytes {

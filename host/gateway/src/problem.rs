@@ -214,6 +214,31 @@ impl Problem {
         problem
     }
 
+    // How often.
+
+    pub(crate) fn rate_limited(
+        setting: &'static str,
+        allowed: NonZeroU64,
+        wait: Duration,
+    ) -> Refusal {
+        Self::too_many(setting, allowed, "this client has asked too often; come back later")
+            .with_retry_after(wait)
+    }
+
+    pub(crate) fn too_many_at_work(allowed: NonZeroU64) -> Refusal {
+        let detail = format!("{allowed} requests of this principal are at work; let one end first");
+        Self::too_many("concurrent_per_principal", allowed, detail)
+            .with_retry_after(Duration::from_secs(1))
+    }
+
+    fn too_many(setting: &str, allowed: NonZeroU64, detail: impl Into<String>) -> Refusal {
+        let (status, title) = (StatusCode::TOO_MANY_REQUESTS, "The client asks too much");
+        let mut problem = Self::new(status, "rate_limited", title, detail);
+        problem.setting = Some(format!("server.rates.{setting}"));
+        problem.allowed = Some(allowed.get());
+        problem
+    }
+
     // What is asked for.
 
     pub(crate) fn not_found(what: &str) -> Refusal {
@@ -279,6 +304,17 @@ impl Problem {
         let mut problem = Self::new(status, "invalid_body", "The body cannot be taken", detail);
         problem.pointer = Some(pointer.to_owned());
         problem
+    }
+
+    pub(crate) fn json_too_deep(allowed: NonZeroU64) -> Refusal {
+        let detail = format!("arrays and objects lie within each other at most {allowed} deep");
+        Self::invalid_body("", detail).with_edge_limit("json_depth_max", allowed)
+    }
+
+    pub(crate) fn name_twice(name: &str) -> Refusal {
+        let shown: String = name.chars().take(64).collect();
+        let shown = shown.escape_default();
+        Self::invalid_body("", format!("the name \"{shown}\" stands twice in one object"))
     }
 
     pub(crate) fn body_too_large(setting: &'static str, allowed: NonZeroU64) -> Refusal {

@@ -15,7 +15,10 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use foreshore_control::Control;
-use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use http::header::{
+    CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY,
+    STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -27,10 +30,13 @@ use crate::auth::{self, Tokens};
 use crate::body::Body;
 use crate::config::{GatewayConfig, size};
 use crate::connection::Peer;
+use crate::forwarded::Client;
 use crate::guard;
 use crate::problem::{Problem, Refusal};
 use crate::pulse::Phase;
+use crate::rates::{AtWork, Rates, Standing};
 use crate::routes::{Route, Routes};
+use crate::tls::Acceptor;
 use crate::wire;
 
 /// What a handler answers.
@@ -45,18 +51,27 @@ pub(crate) struct Edge {
     pub(crate) tools: api::tools::Listing,
     pub(crate) slow_bodies: Semaphore,
     pub(crate) uploads: Semaphore,
+    pub(crate) rates: Rates,
+    pub(crate) tls: Option<Acceptor>,
     /// Set once, when the server was told to stop.
     pub(crate) draining: AtomicBool,
     request_ids: RequestIds,
 }
 
 impl Edge {
-    pub(crate) fn new(control: Arc<Control>, config: GatewayConfig, auth: Tokens) -> Self {
+    pub(crate) fn new(
+        control: Arc<Control>,
+        config: GatewayConfig,
+        auth: Tokens,
+        tls: Option<Acceptor>,
+    ) -> Self {
         Self {
             control,
             auth,
             slow_bodies: Semaphore::new(size(config.limits.slow_bodies_max)),
             uploads: Semaphore::new(size(config.limits.uploads_max)),
+            rates: Rates::new(&config.rates),
+            tls,
             config,
             routes: Routes::new(),
             tools: api::tools::Listing::new(),
@@ -70,8 +85,45 @@ impl Edge {
     }
 }
 
+/// What keeps a browser from making more of an answer than data: nothing in it is run, shown in a
+/// frame, or given to another origin.
+static FOR_BROWSERS: [(HeaderName, HeaderValue); 7] = [
+    (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (
+        CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(
+            "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        ),
+    ),
+    (X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+    (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (
+        HeaderName::from_static("permissions-policy"),
+        HeaderValue::from_static("camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
+    ),
+    (
+        HeaderName::from_static("cross-origin-opener-policy"),
+        HeaderValue::from_static("same-origin"),
+    ),
+    (
+        HeaderName::from_static("cross-origin-resource-policy"),
+        HeaderValue::from_static("same-origin"),
+    ),
+];
+
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// What the checks of a request leave for its response.
+#[derive(Default)]
+pub(crate) struct Seen {
+    /// Where it comes from.
+    client: Option<Client>,
+    /// How who asks stands with what they may ask.
+    pub(crate) standing: Option<Standing>,
+    /// Its place among what its principal has at work.
+    pub(crate) at_work: Option<AtWork>,
+}
 
 /// Answers one request.
 pub(crate) async fn respond(
@@ -87,8 +139,9 @@ pub(crate) async fn respond(
         path = request.uri().path(),
         traceparent = traceparent(request.headers()),
     );
+    let mut seen = Seen::default();
     let answer = {
-        let mut handler = pin!(answer(&peer, request, &id).instrument(span));
+        let mut handler = pin!(answer(&peer, request, &id, &mut seen).instrument(span));
         poll_fn(|cx| poll_contained(&peer, handler.as_mut(), cx)).await
     };
     let mut response = answer.unwrap_or_else(|problem| refuse(&problem, &id));
@@ -97,8 +150,11 @@ pub(crate) async fn respond(
         status = response.status().as_u16(),
         "answered"
     );
-    finish(&peer, &mut response, id);
-    Ok(response)
+    finish(&peer, &mut response, id, &seen);
+    Ok(match seen.at_work {
+        Some(at_work) => response.map(|body| body.holding(at_work)),
+        None => response,
+    })
 }
 
 /// Polls a handler; its panic or its lateness becomes its answer.
@@ -128,14 +184,22 @@ where
         .unwrap_or_else(|_| Poll::Ready(Err(Problem::host("a handler panicked"))))
 }
 
-async fn answer(peer: &Arc<Peer>, request: Request<Incoming>, id: &HeaderValue) -> Answer {
+async fn answer(
+    peer: &Arc<Peer>,
+    request: Request<Incoming>,
+    id: &HeaderValue,
+    seen: &mut Seen,
+) -> Answer {
     let (mut head, body) = request.into_parts();
+    let client = peer.client(&head.headers);
+    seen.client = Some(client);
+    head.extensions.insert(client);
     guard::check(&peer.edge.config, peer.local, &head)?;
     let path = head.uri.path().to_owned();
     let matched = peer.edge.routes.find(&head.method, &path);
     // Who asks comes before what is asked for: a stranger learns of no path.
     let access = matched.as_ref().map(|found| (found.row.route, found.row.access(&head.method)));
-    if let Err(problem) = auth::admit(peer, &mut head, id, access) {
+    if let Err(problem) = auth::admit(peer, &mut head, id, access, seen) {
         return shaped(access.map(|(route, _)| route), problem);
     }
     let matched = matched
@@ -277,13 +341,21 @@ fn refuse(problem: &Problem, id: &HeaderValue) -> Response<Body> {
 }
 
 /// What every response has.
-fn finish(peer: &Peer, response: &mut Response<Body>, id: HeaderValue) {
+fn finish(peer: &Peer, response: &mut Response<Body>, id: HeaderValue, seen: &Seen) {
     if matches!(response.body(), Body::Whole(_)) {
         peer.pulse.enter(Phase::Idle);
     }
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, id);
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    for (name, value) in &FOR_BROWSERS {
+        headers.insert(name, value.clone());
+    }
+    if seen.client.is_some_and(|client| client.has_tls) {
+        headers.insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
+    }
+    if let Some(standing) = &seen.standing {
+        standing.write(headers);
+    }
     if !headers.contains_key(CACHE_CONTROL) {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }

@@ -6,6 +6,7 @@
 //! connections get a moment to bring one more request, and only then does patience run.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::pin::pin;
@@ -21,7 +22,9 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use crate::auth::{KeysError, Tokens};
 use crate::config::{ConfigError, GatewayConfig, duration, size};
 use crate::connection::{Peer, run};
+use crate::forwarded::is_shared;
 use crate::request::Edge;
+use crate::tls::{Acceptor, TlsError};
 
 /// How the server ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,12 +45,15 @@ pub enum ServeError {
     /// Keys that cannot be used.
     #[error(transparent)]
     Keys(#[from] KeysError),
+    /// TLS cannot be set up.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The listening socket is not usable.
     #[error("the listening socket failed: {0}")]
     Listener(#[from] io::Error),
 }
 
-/// Serves HTTP/1.1 on `listener` until `shutdown` completes, then drains.
+/// Serves HTTP/1.1, over TLS if there is a certificate, on `listener` until `shutdown` completes, then drains.
 ///
 /// Dropping the future closes the listener and leaves open connections to end by themselves.
 ///
@@ -62,17 +68,18 @@ pub async fn serve(
     let config = config.checked()?;
     listener.local_addr()?;
     let auth = Tokens::new(&config.auth.issuers, config.auth.own.as_ref())?;
-    let server = Server::new(Arc::new(Edge::new(control, config, auth)));
+    let tls = config.tls.as_ref();
+    let tls = tls.map(|tls| Acceptor::new(Arc::clone(tls), &config.limits)).transpose()?;
+    let server = Server::new(Arc::new(Edge::new(control, config, auth, tls)));
     let mut shutdown = pin!(shutdown);
     tokio::select! {
         biased;
         () = &mut shutdown => {}
         never = server.accept_all(&listener) => match never {},
+        never = server.keep_certificates() => match never {},
     }
     Ok(server.drain(listener).await)
 }
-
-enum Never {}
 
 struct Server {
     edge: Arc<Edge>,
@@ -86,7 +93,14 @@ impl Server {
         Self { edge, places: Arc::new(Semaphore::new(places)), open: Arc::default() }
     }
 
-    async fn accept_all(&self, listener: &TcpListener) -> Never {
+    async fn keep_certificates(&self) -> Infallible {
+        match &self.edge.config.tls {
+            Some(certificates) => Arc::clone(certificates).keep().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    async fn accept_all(&self, listener: &TcpListener) -> Infallible {
         loop {
             let place = self.place().await;
             match listener.accept().await {
@@ -112,6 +126,17 @@ impl Server {
     fn start(&self, stream: TcpStream, place: OwnedSemaphorePermit) {
         let (Ok(local), Ok(remote)) = (stream.local_addr(), stream.peer_addr()) else { return };
         let (local, remote) = (local.ip().to_canonical(), remote.ip().to_canonical());
+        let proxies = &self.edge.config.trusted_proxies;
+        let counted = match is_shared(proxies, remote) {
+            true => None,
+            false => match self.edge.rates.connection(remote) {
+                Some(counted) => Some(counted),
+                None => {
+                    tracing::debug!(address = %remote, "an address has too many connections");
+                    return;
+                }
+            },
+        };
         // Answers are written whole, so waiting for more to send only delays them.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "a connection keeps its delay");
@@ -120,6 +145,7 @@ impl Server {
         let entry = Open::enter(&self.open, Arc::clone(&peer));
         tokio::spawn(async move {
             run(stream, peer).await;
+            drop(counted);
             drop(entry);
             drop(place);
         });

@@ -99,7 +99,7 @@ fn post(path: &str) -> String {
     post_as(path, None)
 }
 
-fn post_as(path: &str, token: Option<&str>) -> String {
+pub(super) fn post_as(path: &str, token: Option<&str>) -> String {
     let shown = token.map(|token| format!("authorization: Bearer {token}\r\n")).unwrap_or_default();
     format!(
         "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n{shown}content-length: {}\r\n\r\n{BODY}",
@@ -121,6 +121,18 @@ impl Drop for Server {
 }
 
 impl Server {
+    /// The CPU time that its threads have had.
+    pub(super) fn cpu(&self) -> anyhow::Result<Duration> {
+        let mut ns = 0;
+        for thread in std::fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+            let path = thread?.path().join("schedstat");
+            // A thread may end while this looks; what it had is then not counted.
+            let Ok(text) = std::fs::read_to_string(path) else { continue };
+            ns += text.split(' ').next().context("the time on a CPU")?.parse::<u64>()?;
+        }
+        Ok(Duration::from_nanos(ns))
+    }
+
     /// Starts a process that says `listening on http://ADDR` on its first line.
     pub(super) fn announced(command: &mut Command) -> anyhow::Result<Self> {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
@@ -136,7 +148,12 @@ impl Server {
 }
 
 /// A server of our own, and the token that it takes.
-fn ours(directory: &Path) -> anyhow::Result<(Server, String)> {
+pub(super) fn ours(directory: &Path) -> anyhow::Result<(Server, String)> {
+    ours_with(directory, &[])
+}
+
+/// The same with further flags. No rate is in the way of one client that asks all the time.
+pub(super) fn ours_with(directory: &Path, flags: &[&str]) -> anyhow::Result<(Server, String)> {
     let components = directory.join("components");
     std::fs::create_dir(&components)?;
     std::fs::write(components.join("bench.wasm"), super::control::bench_guest()?)?;
@@ -147,6 +164,9 @@ fn ours(directory: &Path) -> anyhow::Result<(Server, String)> {
             .arg(&components)
             .arg("--data")
             .arg(&data)
+            .args(flags)
+            .env("FORESHORE_SERVER__RATES__PER_PRINCIPAL_PER_S", "1000000")
+            .env("FORESHORE_SERVER__RATES__BURST", "1000000")
             .current_dir(directory),
     )?;
     let token = std::fs::read_to_string(crate::token_file::path(&data)).context("the token")?;

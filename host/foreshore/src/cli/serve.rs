@@ -1,6 +1,6 @@
 //! `foreshore serve`: the tools over HTTP, until somebody says stop.
 //!
-//! Standard output gets exactly one line, `listening on http://ADDR`, when calls are taken; a
+//! Standard output gets exactly one line, `listening on http://ADDR` (`https://` with TLS), when calls are taken; a
 //! program that started the server waits for it. SIGTERM and SIGINT drain: no call that was
 //! accepted fails. A second signal ends at once.
 
@@ -9,13 +9,14 @@ use clap::Args;
 use foreshore_gateway::AuthMode;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 
 use super::ConfigArguments;
 use super::exit::{Exit, Failure};
 use super::output::{Waiting, print};
 use crate::config::Config;
 use crate::config::sections::ListenAddress;
-use crate::server_file::ServerFile;
+use crate::server_file::{Scheme, ServerFile, Written};
 use crate::token_file;
 use crate::wire_up::{self, Plan};
 
@@ -79,6 +80,7 @@ impl Serve {
             .with_context(|| format!("data directory {}", config.data.display()))
             .map_err(Failure::Start)?;
         gateway.auth = config.auth(mode).map_err(Failure::Start)?;
+        gateway.tls = wire_up::certificates(&config)?;
         let patience = std::time::Duration::from_millis(gateway.limits.drain_patience_ms.get());
 
         let plan = if self.ephemeral { Plan::ephemeral(&config) } else { Plan::server(&config) };
@@ -99,23 +101,47 @@ impl Serve {
         };
         lent.map_err(Failure::Start)?;
         // One that has no journal to guard does not take the place of one that has.
-        let written = ServerFile::write(&config.data, address, self.ephemeral);
+        let sha256 = gateway.tls.as_ref().map(|tls| tls.sha256());
+        let changes = gateway.tls.as_ref().map(|tls| tls.changes());
+        let scheme = if sha256.is_some() { Scheme::Https } else { Scheme::Http };
+        let written = ServerFile::write(&config.data, address, sha256, self.ephemeral);
         let written = written
             .with_context(|| format!("server.json in {}", config.data.display()))
             .map_err(Failure::Start)?;
-        print(&format!("listening on http://{address}"));
+        print(&format!("listening on {scheme}://{address}"));
         let stop = async move {
             signals.stop().await;
             tracing::info!("draining; a second signal ends at once");
             tokio::spawn(signals.end_at_once());
         };
+        let told = tokio::spawn(tell_of_certificates(written, changes));
         let served = foreshore_gateway::serve(listener, control.clone(), gateway, stop).await;
-        drop(written);
+        // What it holds is dropped with it: the file goes.
+        told.abort();
+        let _ = told.await;
         let drained = control.drain(patience).await;
         tracing::info!(connections = ?served.as_ref().ok(), calls = ?drained, "stopped");
         served.context("serving").map_err(Failure::Start)?;
         Ok(())
     }
+}
+
+/// Keeps the file of the server in step with its certificate, for as long as the file is to stand.
+async fn tell_of_certificates(
+    mut written: Option<Written>,
+    changes: Option<watch::Receiver<String>>,
+) -> std::convert::Infallible {
+    if let Some(mut changes) = changes {
+        while changes.changed().await.is_ok() {
+            let sha256 = changes.borrow_and_update().clone();
+            let told = written.as_mut().map(|written| written.has_certificate(sha256));
+            if let Some(Err(error)) = told {
+                tracing::warn!(%error, "server.json still names the certificate from before");
+            }
+        }
+    }
+    let _stands = written;
+    std::future::pending().await
 }
 
 /// The signals that end a server in order.

@@ -5,7 +5,6 @@
 //! that hides itself: the journal that was there is kept, and the new one records that it was
 //! accepted.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,7 +18,7 @@ use super::ConfigArguments;
 use super::events::load;
 use super::exit::{Exit, Failure};
 use super::output::{Paint, Waiting, bytes, grouped, print, print_json};
-use crate::client;
+use crate::client::{self, Place};
 use crate::config::Config;
 use crate::wire_up;
 
@@ -156,13 +155,13 @@ impl Common {
 async fn no_server(config: &Config) -> Result<(), Failure> {
     match client::running(config).await {
         None => Ok(()),
-        Some(address) => Err(has_it(config, address)),
+        Some(place) => Err(has_it(config, &place)),
     }
 }
 
-fn has_it(config: &Config, address: SocketAddr) -> Failure {
+fn has_it(config: &Config, place: &Place) -> Failure {
     let data = config.data.display();
-    Failure::Other(anyhow!("the server at {address} has the journal in {data}: stop it first"))
+    Failure::Other(anyhow!("the server at {place} has the journal in {data}: stop it first"))
 }
 
 /// Opens the journal, works on it, and closes it.

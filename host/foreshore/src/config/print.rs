@@ -44,6 +44,10 @@ impl Config {
         for row in server.limits.table() {
             put(&["server", "limits", row.name], integer(row.value));
         }
+        put(&["server", "trusted_proxies"], Value::List(Vec::new()));
+        for row in server.rates.table() {
+            put(&["server", "rates", row.name], integer(row.value));
+        }
         let engine = wire_up::engine(&RuntimeSection::default());
         put(&["runtime", "slots"], integer(engine.slots.into()));
         put(&["runtime", "memory_ceiling_bytes"], integer(engine.memory_ceiling_bytes));

@@ -15,7 +15,7 @@ use foreshore_control::WebhookUrl;
 use foreshore_domain::grant::{GuestPath, NamespacePattern};
 use foreshore_domain::http_rule::HttpRule;
 use foreshore_domain::limits::LimitsPatch;
-use foreshore_gateway::EdgeLimits;
+use foreshore_gateway::{EdgeLimits, EdgeRates};
 use serde::{Deserialize, Deserializer};
 
 use super::agents::AgentSection;
@@ -72,6 +72,20 @@ pub(crate) struct ServerSection {
     pub(crate) origins: Vec<String>,
     /// What a connection and a request may use.
     pub(crate) limits: EdgeLimits,
+    /// How often a client may ask.
+    pub(crate) rates: EdgeRates,
+    /// Networks of proxies that say where a request comes from.
+    pub(crate) trusted_proxies: Vec<Parsed<ipnet::IpNet>>,
+    /// The certificate to speak TLS with.
+    pub(crate) tls: Option<TlsSection>,
+}
+
+/// Files of a certificate and its key, as PEM.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TlsSection {
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
 }
 
 impl Default for ServerSection {
@@ -82,6 +96,9 @@ impl Default for ServerSection {
             hosts: Vec::new(),
             origins: Vec::new(),
             limits: EdgeLimits::default(),
+            rates: EdgeRates::default(),
+            trusted_proxies: Vec::new(),
+            tls: None,
         }
     }
 }

@@ -71,9 +71,12 @@ pub(crate) fn read_file(path: &Path) -> Result<Node, ConfigError> {
         _ => parse_toml(&text, path)?,
     };
     if let Some(base) = path.parent() {
-        for keys in
-            [&["data"][..], &["components_directory"], &["components", "*", "mounts", "*", "host"]]
-        {
+        for keys in [
+            &["data"][..],
+            &["components_directory"],
+            &["components", "*", "mounts", "*", "host"],
+            &["server", "tls", "*"],
+        ] {
             tree.rebase_path(keys, base);
         }
     }

@@ -107,5 +107,6 @@ async fn admit(peer: &Peer, mut body: Reader) -> Result<(Permit, Bytes), Refusal
         }
     };
     peer.pulse.body_read();
+    body::said_once(&arguments)?;
     Ok((permit, arguments))
 }

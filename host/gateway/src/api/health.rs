@@ -11,6 +11,7 @@ use crate::negotiation;
 use crate::openapi;
 use crate::problem::Problem;
 use crate::request::{Answer, json};
+use crate::tls::Certificates;
 use crate::wire::{self, HealthSchema, ReadinessSchema};
 
 /// Whether the process runs and answers.
@@ -50,12 +51,22 @@ pub(crate) fn ready(peer: &Peer, head: &Parts, id: &HeaderValue) -> Answer {
     let edge = &peer.edge;
     let readiness = edge.control.readiness();
     let is_ready = readiness.is_ready() && !edge.is_draining();
-    let readiness = ReadinessSchema::new(&readiness, edge.is_draining(), verbose);
+    let tls = edge.config.tls.as_ref().map(|tls| tls_state(tls));
+    let tls = tls.as_deref();
+    let readiness = ReadinessSchema::new(&readiness, edge.is_draining(), tls, verbose);
     let mut response = json(wire::json(&readiness, 512));
     if !is_ready {
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     }
     Ok(response)
+}
+
+/// What there is to say of the certificate. A new one that is broken stands in nobody's way.
+fn tls_state(certificates: &Certificates) -> String {
+    match certificates.fault() {
+        None => format!("certificate sha256:{}", certificates.sha256()),
+        Some(fault) => format!("the certificate from before is in force: {fault}"),
+    }
 }
 
 /// What this API is, for programs.

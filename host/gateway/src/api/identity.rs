@@ -128,6 +128,7 @@ pub(crate) async fn issue(peer: &Peer, head: &Parts, body: Incoming) -> Answer {
 pub(crate) async fn refresh(peer: &Peer, head: &Parts, body: Incoming, id: &HeaderValue) -> Answer {
     negotiation::require_json(&head.headers)?;
     let body = whole(peer, body).await?;
+    auth::heard(peer, head).map_err(|(_, problem)| problem)?;
     let RefreshSchema { refresh_token } = serde_json::from_slice(&body)
         .map_err(|error| Problem::invalid_body("", error.to_string()))?;
     let signer = signer(peer)?;
@@ -136,6 +137,7 @@ pub(crate) async fn refresh(peer: &Peer, head: &Parts, body: Incoming, id: &Head
         Ok((grantee, next)) => Ok(json(wire::json(&tokens_of(signer, &grantee, &next)?, 1 << 10))),
         Err(fault) => {
             if matches!(fault, IdentityFault::Refresh(_)) {
+                auth::failed(peer, head);
                 auth::record(peer, head, id, None, (fault.code(), None));
             }
             Err(fault.into())

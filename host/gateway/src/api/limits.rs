@@ -35,6 +35,7 @@ pub(crate) fn show(edge: &Edge, head: &Parts) -> Answer {
         component: component.as_deref(),
         limits: limits.table().into_iter().map(LimitSchema::from).collect(),
         gateway: edge.config.limits.table().into_iter().map(LimitSchema::from).collect(),
+        rates: edge.config.rates.table().into_iter().map(LimitSchema::from).collect(),
     };
     Ok(json(wire::json(&answer, 8 << 10)))
 }

@@ -12,7 +12,7 @@ pub(crate) struct LimitSchema {
     /// The name in configuration.
     #[schema(example = "fuel")]
     pub(crate) name: &'static str,
-    /// `fuel`, `ms`, `bytes` or `count`.
+    /// `fuel`, `ms`, `bytes`, `count`, `per_s` or `per_min`.
     pub(crate) unit: &'static str,
     /// The value in force.
     pub(crate) value: u64,
@@ -35,6 +35,8 @@ pub(crate) struct LimitsSchema<'a> {
     pub(crate) limits: Vec<LimitSchema>,
     /// What a connection may use; `server.limits` in configuration.
     pub(crate) gateway: Vec<LimitSchema>,
+    /// How often a client may ask; `server.rates` in configuration.
+    pub(crate) rates: Vec<LimitSchema>,
 }
 
 /// Whether the host takes calls, and why or why not.
@@ -49,13 +51,20 @@ pub(crate) struct ReadinessSchema<'a> {
 }
 
 impl<'a> ReadinessSchema<'a> {
-    pub(crate) fn new(readiness: &'a Readiness, is_draining: bool, verbose: bool) -> Self {
+    pub(crate) fn new(
+        readiness: &'a Readiness,
+        is_draining: bool,
+        tls: Option<&'a str>,
+        verbose: bool,
+    ) -> Self {
         let drain = CheckSchema {
             name: "gateway",
             ok: !is_draining,
             message: if is_draining { "draining" } else { "serving" },
         };
-        let checks = || readiness.checks.iter().map(CheckSchema::from).chain([drain]).collect();
+        let tls = tls.map(|message| CheckSchema { name: "tls", ok: true, message });
+        let own = [drain].into_iter().chain(tls);
+        let checks = || readiness.checks.iter().map(CheckSchema::from).chain(own).collect();
         let is_ready = readiness.is_ready() && !is_draining;
         Self { status: if is_ready { "ok" } else { "unavailable" }, checks: verbose.then(checks) }
     }

@@ -15,4 +15,6 @@ mod malformed;
 mod memory;
 mod pressure;
 mod random;
+mod rates;
 mod store;
+mod tls;

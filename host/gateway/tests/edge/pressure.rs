@@ -145,3 +145,48 @@ async fn a_connection_at_work_does_not_make_room() {
     assert_eq!(busy.response().await.expect("not cut off").status(), 422);
     assert_eq!(waiting.response().await.expect("its turn").status(), 200);
 }
+
+#[tokio::test]
+async fn a_client_that_takes_no_answers_is_ended() {
+    let setup = Setup::limits(|limits| {
+        limits.idle_timeout_ms = limit(500);
+        limits.request_timeout_ms = limit(500);
+    });
+    let host = Host::start(setup).await;
+    let mut greedy = host.client().await;
+    // More answers than the kernel holds for it: 2,000 documents of some 100 KiB.
+    let requests = get("/openapi.json").repeat(2_000);
+    let sending = greedy.send(requests.as_bytes());
+    // When the server takes no more, what is left cannot be sent.
+    let _ = tokio::time::timeout(Duration::from_secs(5), sending).await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let answers = greedy.rest().await.matches("HTTP/1.1 200").count();
+    assert!(answers > 0 && answers < 1_000, "it was not served to the end: {answers}");
+    assert_eq!(host.get("/healthz").await.status(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn idle_connections_cost_little_and_keep_nobody_out() {
+    let count = std::env::var("FORESHORE_IDLE_CONNECTIONS").ok().and_then(|n| n.parse().ok());
+    let count: u64 = count.unwrap_or(500);
+    let setup = Setup::limits(|limits| {
+        limits.connections_max = limit(count + 16);
+        limits.idle_timeout_ms = limit(600_000);
+    });
+    let host = Host::start(setup).await;
+    let mut idle = Vec::new();
+    for _ in 0..count {
+        let mut client = host.client().await;
+        client.send(get("/healthz").as_bytes()).await;
+        assert_eq!(client.response().await.expect("served").status(), 200);
+        idle.push(client);
+    }
+    for _ in 0..100 {
+        assert_eq!(host.request(&call("probe.echo", "{}")).await.status(), 200);
+    }
+    // Each is still there, and served when it asks again.
+    for client in &mut idle {
+        client.send(get("/healthz").as_bytes()).await;
+        assert_eq!(client.response().await.expect("still open").status(), 200);
+    }
+}

@@ -161,8 +161,8 @@ impl Session<'_> {
                 r#"{"decision": "answer", "answer": ...}"#
             };
             spoken.line(&format!(
-                "- it waits for an answer: POST {body} to http://{}{}",
-                self.client.address(),
+                "- it waits for an answer: POST {body} to {}{}",
+                self.client.url(),
                 path(&["approvals", id])
             ));
             return Ok(None);
