@@ -138,6 +138,8 @@ pub enum Stream {
     Question(crate::id::QuestionId),
     /// One API key, or one line of refresh tokens.
     Credential(crate::id::KeyId),
+    /// One secret.
+    Secret(String),
     /// The host itself.
     Host,
 }
@@ -154,7 +156,8 @@ impl Stream {
             | Self::Root(_)
             | Self::Turn(_)
             | Self::Question(_)
-            | Self::Credential(_) => true,
+            | Self::Credential(_)
+            | Self::Secret(_) => true,
         }
     }
 
@@ -170,6 +173,7 @@ impl Stream {
                     | "turn"
                     | "question"
                     | "credential"
+                    | "secret"
             )
         })
     }
@@ -180,7 +184,8 @@ impl Stream {
             Self::Component(name)
             | Self::Memory(name)
             | Self::Conversation(name)
-            | Self::Root(name) => name.len(),
+            | Self::Root(name)
+            | Self::Secret(name) => name.len(),
             Self::Call(_)
             | Self::Turn(_)
             | Self::Question(_)
@@ -201,6 +206,7 @@ impl fmt::Display for Stream {
             Self::Turn(id) => write!(f, "turn/{id}"),
             Self::Question(id) => write!(f, "question/{id}"),
             Self::Credential(id) => write!(f, "credential/{id}"),
+            Self::Secret(name) => write!(f, "secret/{name}"),
             Self::Host => f.write_str("host"),
         }
     }
@@ -288,6 +294,12 @@ pub enum EventKind {
     TokensRevoked,
     /// A request was refused for who asks.
     RequestRefused,
+    /// A secret has a value.
+    SecretSet,
+    /// A secret has no value any more.
+    SecretRemoved,
+    /// The value of a secret is sealed with another key.
+    SecretResealed,
     /// A file of a watched directory was taken as it is.
     FileBaselined,
     /// A file of a watched directory changed.
@@ -356,6 +368,9 @@ impl EventKind {
         Self::TokensRotated,
         Self::TokensRevoked,
         Self::RequestRefused,
+        Self::SecretSet,
+        Self::SecretRemoved,
+        Self::SecretResealed,
         Self::FileBaselined,
         Self::FileChanged,
         Self::FileApproved,
@@ -412,6 +427,9 @@ impl EventKind {
             Self::TokensRotated => "tokens.rotated",
             Self::TokensRevoked => "tokens.revoked",
             Self::RequestRefused => "request.refused",
+            Self::SecretSet => "secret.set",
+            Self::SecretRemoved => "secret.removed",
+            Self::SecretResealed => "secret.resealed",
             Self::FileBaselined => "file.baselined",
             Self::FileChanged => "file.changed",
             Self::FileApproved => "file.approved",
@@ -453,6 +471,7 @@ mod tests {
             Stream::Root("home".to_owned()),
             Stream::Turn(crate::id::TurnId::new(1)),
             Stream::Question(crate::id::QuestionId::new(1)),
+            Stream::Secret("api-key".to_owned()),
             Stream::Host,
         ];
         for stream in streams {

@@ -83,7 +83,7 @@ impl WorldBuilder {
         Self {
             resolver: Script::loopback(),
             config: EgressConfig::default(),
-            grant: HttpGrant { allow, networks: Vec::new() },
+            grant: HttpGrant { allow, networks: Vec::new(), secrets: Vec::new() },
             limits: Limits::default(),
         }
     }
