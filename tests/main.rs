@@ -22,6 +22,7 @@ mod kill;
 mod lifecycle;
 mod memory;
 mod sandbox;
+mod secrets;
 mod shipped;
 mod store;
 mod swap;

@@ -45,6 +45,8 @@ pub struct TenantError {
 impl Tenant {
     /// The one tenant of a host that has no others.
     pub const DEFAULT: Self = Self(Name::Default);
+    /// Its name.
+    pub const DEFAULT_NAME: &str = "default";
 
     /// Reads a tenant's name.
     ///

@@ -360,9 +360,16 @@ mod tests {
         ] {
             assert!(!covers(audience, url), "{audience} {url}");
         }
-        for bad in
-            ["", "*.example.org", "https://a.test", "a.test/x", "u@a.test", "a.test:0", "a.test:x", "a.test."]
-        {
+        for bad in [
+            "",
+            "*.example.org",
+            "https://a.test",
+            "a.test/x",
+            "u@a.test",
+            "a.test:0",
+            "a.test:x",
+            "a.test.",
+        ] {
             assert!(bad.parse::<Audience>().is_err(), "{bad}");
         }
     }

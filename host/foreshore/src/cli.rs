@@ -25,6 +25,7 @@ mod new;
 mod output;
 mod replay;
 pub(crate) mod scripted_model;
+mod secret;
 mod serve;
 mod store;
 mod test;
@@ -97,6 +98,9 @@ enum Command {
     /// Issue, list and revoke credentials
     #[command(subcommand)]
     Token(token::Token),
+    /// Set, list and remove secrets, which no component sees
+    #[command(subcommand)]
+    Secret(secret::Secret),
     /// Check or print the configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -172,6 +176,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Test(command) => command.run(),
         Command::Bench(command) => command.run(),
         Command::Token(command) => command.run(),
+        Command::Secret(command) => command.run(),
         Command::Config(command) => command.run(),
         Command::Completions(command) => command.run(),
     };

@@ -42,6 +42,11 @@ impl Stream {
         Ok(std::mem::replace(&mut self.held, held))
     }
 
+    /// How many bytes are held back.
+    pub fn held_bytes(&self) -> usize {
+        self.held.len()
+    }
+
     /// What was held back, when nothing more comes: the start of a value is none.
     pub fn end(&mut self, scanner: &Scanner) -> Vec<u8> {
         let held = std::mem::take(&mut self.held);

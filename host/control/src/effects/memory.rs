@@ -18,6 +18,7 @@ use foreshore_domain::memory::{Namespace, Origin, ValueRef};
 use foreshore_store::memory::{HITS_MAX, Method, Query, Version};
 
 use super::Door;
+use crate::egress::secrets::leak;
 use crate::memory::{Memory, MemoryFault, Put};
 use crate::record::Recorder;
 
@@ -53,6 +54,7 @@ impl Door {
         write: MemoryWrite,
     ) -> Result<Remembered, EffectError> {
         let namespace = reached(call, write.space, Access::ReadWrite)?;
+        self.check_written(call, &write.kind)?;
         // Approval will stand here; the budget is the namespace's quota, which the use case holds to.
         let tenant = &call.principal.tenant;
         let origin = Origin::Tool(call.component.name.to_string());
@@ -82,6 +84,30 @@ impl Door {
             }
         };
         changed.map_err(refused)
+    }
+}
+
+impl Door {
+    /// What is remembered is told to others, and is recorded.
+    fn check_written(&self, call: &CallContext, write: &MemoryWriteKind) -> Result<(), Denial> {
+        let Some(held) = self.custody().held() else { return Ok(()) };
+        let mut texts: Vec<&str> = Vec::new();
+        match write {
+            MemoryWriteKind::Put(record) => {
+                texts.extend([record.key.as_str(), record.value.as_str()]);
+                texts.extend(record.tags.as_slice().iter().map(|tag| tag.as_str()));
+            }
+            MemoryWriteKind::Delete { key } => texts.push(key.as_str()),
+            MemoryWriteKind::Relate(relation) => texts.extend([
+                relation.subject.as_str(),
+                relation.predicate.as_str(),
+                relation.object.as_str(),
+            ]),
+        }
+        match texts.iter().find_map(|text| held.scanner.find(text.as_bytes())) {
+            None => Ok(()),
+            Some(name) => Err(leak(call, "a write to memory", name)),
+        }
     }
 }
 

@@ -15,4 +15,5 @@ mod malformed;
 mod memory;
 mod pressure;
 mod random;
+mod secrets;
 mod store;
