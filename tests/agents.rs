@@ -12,6 +12,7 @@ mod openai;
 mod panel;
 mod people;
 mod planner;
+mod tenants;
 mod turns;
 
 use std::path::PathBuf;

@@ -150,7 +150,7 @@ async fn answer(peer: &Arc<Peer>, request: Request<Incoming>, id: &HeaderValue) 
         Route::Tool => api::tools::show(&peer.edge, &head, name),
         Route::Components => api::components::list(&peer.edge, &head),
         Route::Component => api::components::one(peer, &head, body, name).await,
-        Route::Namespaces => api::memory::namespaces(peer, &head),
+        Route::Namespaces => api::memory::namespaces(peer, &head).await,
         Route::Namespace => api::memory::list(peer, &head, name),
         Route::Record => api::memory::record(peer, &head, body, (name, &matched.second)).await,
         Route::Versions => api::memory::versions(peer, &head, (name, &matched.second)),
@@ -203,7 +203,8 @@ async fn answer(peer: &Arc<Peer>, request: Request<Incoming>, id: &HeaderValue) 
         Route::OllamaShow => api::ollama::show(peer, &head, body).await,
         Route::OllamaPs => api::ollama::running(peer, &head).await,
         Route::OllamaVersion => api::ollama::version(),
-        Route::OllamaChange => api::ollama::change(),
+        Route::OllamaChange => api::models::change(peer, body, name).await,
+        Route::OllamaDelete => api::models::delete(peer, body).await,
         Route::Budgets => api::budgets::list(&peer.edge, &head),
         Route::Limits => api::limits::show(&peer.edge, &head),
         Route::OpenApi => api::health::openapi(&head),
@@ -235,7 +236,8 @@ fn shaped(route: Option<Route>, problem: Refusal) -> Answer {
             | Route::OllamaShow
             | Route::OllamaPs
             | Route::OllamaVersion
-            | Route::OllamaChange,
+            | Route::OllamaChange
+            | Route::OllamaDelete,
         ) => {
             let header = problem.header.clone();
             Ok(with(api::ollama::refused(problem), header))

@@ -69,6 +69,7 @@ pub(crate) enum Route {
     OllamaPs,
     OllamaVersion,
     OllamaChange,
+    OllamaDelete,
     Budgets,
     Limits,
     OpenApi,
@@ -214,7 +215,7 @@ pub(crate) const ROUTES: &[Row] = &[
     row(
         "/v1/approvals/{id}",
         Route::Approval,
-        &[(Get, Needs(P::ReadApprovals)), (Post, Needs(P::DecideApprovals))],
+        &[(Get, Needs(P::ReadApprovals)), (Post, Either(P::DecideApprovals, P::AskAgents))],
     ),
     row(
         "/v1/conversations",
@@ -281,6 +282,7 @@ pub(crate) const ROUTES: &[Row] = &[
     row("/api/show", Route::OllamaShow, &[(Post, Needs(P::ReadModels))]),
     row("/api/ps", Route::OllamaPs, &[(Get, Needs(P::ReadModels))]),
     row("/api/version", Route::OllamaVersion, &[(Get, Known)]),
+    row("/api/delete", Route::OllamaDelete, &[(Delete, Needs(P::ManageModels))]),
     row("/api/{change}", Route::OllamaChange, &[(Post, Needs(P::ManageModels))]),
     row("/v1/budgets", Route::Budgets, &[(Get, Needs(P::ReadSystem))]),
     row("/v1/limits", Route::Limits, &[(Get, Needs(P::ReadSystem))]),

@@ -70,8 +70,9 @@ impl Tools for Registered {
         let components = Arc::clone(&self.components);
         Box::pin(async move {
             let permit = admission.admit().await?;
-            let ToolCall { call_id, tool, arguments, caller, beside } = call;
-            let invocation = Invocation::new(tool, Bytes::from(arguments));
+            let ToolCall { call_id, tool, arguments, caller, principal, beside } = call;
+            let invocation =
+                Invocation { principal, ..Invocation::new(tool, Bytes::from(arguments)) };
             let snapshot = components.registry().snapshot();
             let outcome =
                 invoker.invoke_as(permit, &snapshot, invocation, call_id, caller, beside).await;

@@ -1,9 +1,12 @@
 //! The seam to tools: those of the registry, by the one path to a guest; or plain Rust in tests.
 
+use std::sync::Arc;
+
 use foreshore_domain::call::CallError;
 use foreshore_domain::component::{ToolHints, ToolName};
 use foreshore_domain::effect::AgentTool;
 use foreshore_domain::id::CallId;
+use foreshore_domain::identity::Principal;
 use foreshore_domain::outcome::ToolResult;
 use foreshore_domain::ports::BoxFuture;
 
@@ -36,6 +39,8 @@ pub(crate) struct ToolCall {
     /// A JSON object as text, as the agent wrote it; not checked yet.
     pub(crate) arguments: String,
     pub(crate) caller: Caller,
+    /// On whose behalf.
+    pub(crate) principal: Arc<Principal>,
     /// For a call that may change something: with its end, in one commit.
     pub(crate) beside: Option<Beside>,
 }

@@ -16,7 +16,7 @@ use super::payload::Entry;
 use super::question::Question;
 use super::record::Record;
 use super::request::name;
-use super::{AnswerFault, CancelFault, Stage, TENANT, Turns};
+use super::{AnswerFault, CancelFault, Known, Stage, Turns};
 use crate::clock;
 use crate::conversations::ConversationFault;
 
@@ -66,7 +66,7 @@ impl Turns {
         let drain = self.0.host.drain.clone();
         loop {
             let sleep = match self.0.waits.next(clock::now_unix_ms()) {
-                Ok(turn) => match self.due(turn).await {
+                Ok(turn) => match self.of_turn(turn).due(turn).await {
                     Ok(()) => continue,
                     Err(message) => {
                         tracing::warn!(%turn, %message, "a wait that is over was not recorded");
@@ -118,7 +118,7 @@ impl Turns {
         };
         match until {
             Until::AtUnixMs(at) => self.0.waits.add(at, turn),
-            Until::Question(question) => match Question::read(self.journal(), question) {
+            Until::Question(question) => match Question::read(self.journal(), &self.1, question) {
                 Ok(Some(Question { answered: None, asked, .. })) => {
                     self.0.waits.add(asked.expires_at_unix_ms, turn);
                 }
@@ -182,7 +182,7 @@ impl Turns {
     /// # Errors
     /// [`AnswerFault::NotFound`], [`AnswerFault::Store`].
     pub fn question(&self, question: QuestionId) -> Result<Question, AnswerFault> {
-        let found = Question::read(self.journal(), question)
+        let found = Question::read(self.journal(), &self.1, question)
             .map_err(|error| AnswerFault::Store { message: error.to_string() })?;
         found.ok_or(AnswerFault::NotFound { question })
     }
@@ -197,7 +197,7 @@ impl Turns {
         let mut questions = Vec::new();
         for turn in open {
             if let TurnState::Waiting(Until::Question(id)) = turn.state {
-                let read = Question::read(self.journal(), id);
+                let read = Question::read(self.journal(), &self.1, id);
                 let read = read.map_err(|error| unreadable(error.to_string()))?;
                 questions.extend(read.filter(|question| question.answered.is_none()));
             }
@@ -219,9 +219,9 @@ impl Turns {
             return Err(closed);
         }
         let answered = QuestionAnswered { question, decision, by: name(by) };
-        let event = answered.event(clock::now_unix_ms(), TENANT);
+        let event = answered.event(clock::now_unix_ms(), self.tenant());
         let stream = event.stream.clone();
-        let condition = Condition::StreamAt { tenant: TENANT, stream, seq: found.seq };
+        let condition = Condition::StreamAt { tenant: self.tenant(), stream, seq: found.seq };
         let commit =
             Commit { events: vec![event.clone()], conditions: vec![condition], blobs: Vec::new() };
         match self.journal().commit(commit).await {
@@ -242,7 +242,8 @@ impl Turns {
     /// [`CancelFault`].
     pub async fn cancel(&self, turn: TurnId, by: &str) -> Result<(), CancelFault> {
         let unreadable = |message: String| CancelFault::Store { message };
-        let stage = self.open().get(&turn).map(|known| known.stage);
+        let own = |known: &&Known| known.tenant == self.1;
+        let stage = self.open().get(&turn).filter(own).map(|known| known.stage);
         match stage {
             Some(Stage::Running) => {
                 self.stop_running(turn);
@@ -260,13 +261,13 @@ impl Turns {
         let entry = self.conversations().turn(turn);
         let entry = entry.map_err(|fault: ConversationFault| unreadable(fault.to_string()))?;
         let entry = entry.ok_or(CancelFault::NotFound { turn })?;
-        let record = Record::read(self.journal(), turn);
+        let record = Record::read(self.journal(), &self.1, turn);
         let record = record.map_err(|error| unreadable(error.to_string()))?;
         let mut also = Entry::default();
         if let TurnState::Waiting(Until::Question(question)) = entry.state {
             let decision = Decision::Cancelled;
             let answered = QuestionAnswered { question, decision, by: name(by) };
-            also.push(answered.event(clock::now_unix_ms(), TENANT));
+            also.push(answered.event(clock::now_unix_ms(), self.tenant()));
         }
         // From here on nothing starts it: a run that was about to begin sees the sign.
         self.stop_running(turn);

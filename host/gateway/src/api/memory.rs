@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
-use foreshore_control::memory::{Memory, PAGE_MAX, Put};
-use foreshore_control::store::memory::{HITS_MAX, Query as MemoryQuery};
+use foreshore_control::memory::{Memory, PAGE_MAX, Put, Search};
+use foreshore_control::store::memory::HITS_MAX;
 use foreshore_domain::event::Tenant;
 use foreshore_domain::memory::{
     Embedding, Importance, JsonText, Key, MemoryError, ModelName, Namespace, Origin, Tags, Ttl,
@@ -14,6 +14,7 @@ use http::request::Parts;
 use http::{Method, StatusCode};
 use hyper::body::Incoming;
 
+use crate::auth::principal;
 use crate::body::whole;
 use crate::connection::Peer;
 use crate::negotiation;
@@ -33,16 +34,17 @@ const HITS: usize = 10;
     operation_id = "listNamespaces",
     tag = "memory",
     responses(
-        (status = 200, description = "The namespaces that have ever held a record", body = MemoryNamespacesSchema),
+        (status = 200, description = "The namespaces that have ever held a record, and how far they are embedded", body = MemoryNamespacesSchema),
         (status = "default", description = "Why it was not served", body = ProblemSchema<'static>, content_type = "application/problem+json"),
     ),
 )]
-pub(crate) fn namespaces(peer: &Peer, head: &Parts) -> Answer {
+pub(crate) async fn namespaces(peer: &Peer, head: &Parts) -> Answer {
     negotiation::accepts_json(&head.headers)?;
     Query::read(&head.uri, &[])?;
-    let namespaces = memory(peer).namespaces(&Tenant::DEFAULT)?;
+    let namespaces = memory(peer).namespaces(&tenant(head))?;
     let namespaces = namespaces.into_iter().map(MemoryNamespaceSchema::from).collect();
-    Ok(json(wire::json(&MemoryNamespacesSchema { namespaces }, 1 << 10)))
+    let embedding = memory(peer).meaning_status().await?.map(MemoryEmbeddingSchema::from);
+    Ok(json(wire::json(&MemoryNamespacesSchema { namespaces, embedding }, 1 << 10)))
 }
 
 /// List the keys of a namespace.
@@ -68,7 +70,7 @@ pub(crate) fn list(peer: &Peer, head: &Parts, name: &str) -> Answer {
     let namespace = namespace(name)?;
     let (prefix, cursor) = (query.get("prefix").unwrap_or_default(), query.get("cursor"));
     let limit = query.limit(PAGE, PAGE_MAX)?;
-    let page = memory(peer).list(&Tenant::DEFAULT, &namespace, prefix, cursor, limit)?;
+    let page = memory(peer).list(&tenant(head), &namespace, prefix, cursor, limit)?;
     let page = MemoryKeysSchema { keys: page.keys, next_cursor: page.next_after };
     Ok(json(wire::json(&page, 4 << 10)))
 }
@@ -110,7 +112,7 @@ fn show(peer: &Peer, head: &Parts, namespace: &Namespace, key: &Key) -> Answer {
     let query = Query::read(&head.uri, &["version"])?;
     let version = query.number("version")?;
     let missing = || no_record(namespace, key, version);
-    let found = memory(peer).get(&Tenant::DEFAULT, namespace, key, version)?.ok_or_else(missing)?;
+    let found = memory(peer).get(&tenant(head), namespace, key, version)?.ok_or_else(missing)?;
     let record = MemoryRecordSchema::new(key.as_str(), &found);
     if !record.is_abridged() {
         return Ok(json(wire::json(&record, 1 << 10)));
@@ -164,7 +166,7 @@ async fn put(
         embedding: given.embedding.map(embedding).transpose()?,
         expected_version: given.expected_version,
     };
-    let version = memory(peer).put(&Tenant::DEFAULT, put).await?;
+    let version = memory(peer).put(&tenant(head), put).await?;
     Ok(json(wire::json(&MemoryWrittenSchema { version }, 32)))
 }
 
@@ -189,7 +191,7 @@ async fn delete(peer: &Arc<Peer>, head: &Parts, namespace: Namespace, key: Key) 
     let query = Query::read(&head.uri, &["expected_version"])?;
     let expected = query.number("expected_version")?;
     let (origin, name) = (Origin::Person, (namespace.clone(), key.clone()));
-    let deleted = memory(peer).delete(&Tenant::DEFAULT, namespace, key, origin, expected).await?;
+    let deleted = memory(peer).delete(&tenant(head), namespace, key, origin, expected).await?;
     let version = deleted.ok_or_else(|| no_record(&name.0, &name.1, None))?;
     Ok(json(wire::json(&MemoryWrittenSchema { version }, 32)))
 }
@@ -215,12 +217,15 @@ pub(crate) fn versions(peer: &Peer, head: &Parts, names: (&str, &str)) -> Answer
     let query = Query::read(&head.uri, &["limit"])?;
     let (namespace, key) = (namespace(names.0)?, key(names.1)?);
     let limit = query.limit(PAGE, PAGE_MAX)?;
-    let found = memory(peer).versions(&Tenant::DEFAULT, &namespace, &key, limit)?;
+    let found = memory(peer).versions(&tenant(head), &namespace, &key, limit)?;
     let versions = found.iter().map(|v| MemoryRecordSchema::new(key.as_str(), v)).collect();
     Ok(json(wire::json(&MemoryVersionsSchema { versions }, 4 << 10)))
 }
 
 /// Search a namespace.
+///
+/// By words and, where a model embeds memory, by meaning. Without that model's answer in time
+/// the search goes by words alone, and says so in `degraded`.
 #[utoipa::path(
     post,
     path = "/v1/memory/{namespace}/search",
@@ -245,25 +250,24 @@ pub(crate) async fn search(peer: &Arc<Peer>, head: &Parts, body: Incoming, name:
         return Err(Problem::invalid_body("/limit", text));
     }
     let embedding = given.embedding.map(embedding).transpose()?;
-    let memory = memory(peer).clone();
-    // A search reads for milliseconds: too long for a thread that serves others.
-    let found = tokio::task::spawn_blocking(move || {
-        let tags: Vec<&str> = given.tags.iter().map(String::as_str).collect();
-        let query = MemoryQuery {
-            text: &given.query,
-            embedding: embedding.as_ref(),
-            tags: &tags,
-            since_unix_ms: given.since,
-            limit,
-        };
-        memory.search(&Tenant::DEFAULT, &namespace, &query)
-    });
-    let found = found.await.map_err(|error| Problem::host(&error.to_string()))??;
+    let search = Search {
+        text: given.query,
+        embedding,
+        tags: given.tags,
+        since_unix_ms: given.since,
+        limit,
+    };
+    let found = memory(peer).search(&tenant(head), &namespace, search).await?;
     let found = MemoryFoundSchema {
         method: wire::method(found.method),
+        degraded: found.degraded,
         hits: found.hits.iter().map(MemoryHitSchema::from).collect(),
     };
     Ok(json(wire::json(&found, 4 << 10)))
+}
+
+pub(super) fn tenant(head: &Parts) -> Tenant {
+    principal(head).tenant.clone()
 }
 
 pub(super) fn memory(peer: &Peer) -> &Memory {

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use foreshore_control::turns::Follow;
-use foreshore_domain::conversation::{Conversation, Decision};
+use foreshore_domain::conversation::{Conversation, Decision, QuestionKind};
 use foreshore_domain::id::{QuestionId, TurnId};
+use foreshore_domain::identity::Permission;
 use foreshore_domain::memory::JsonText;
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, StatusCode};
@@ -16,6 +17,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::api::journal::last_event_id;
+use crate::auth;
 use crate::body::{Body, Events, whole};
 use crate::connection::Peer;
 use crate::negotiation;
@@ -31,8 +33,6 @@ use crate::wire::{
 const WAITING_MAX: usize = 64;
 /// How often a stream says that it is alive.
 const BEAT_EVERY: Duration = Duration::from_secs(10);
-/// Who decides over HTTP, until there are principals.
-const PERSON: &str = "http";
 
 /// Read a turn.
 #[utoipa::path(
@@ -50,7 +50,7 @@ pub(crate) fn show(peer: &Peer, head: &Parts, id: &str) -> Answer {
     negotiation::accepts_json(&head.headers)?;
     Query::read(&head.uri, &[])?;
     let turn = turn(id)?;
-    let said = peer.edge.control.conversations().said_turn(turn)?;
+    let said = auth::conversations(peer, head).said_turn(turn)?;
     let said = said.ok_or_else(|| no_turn(id))?;
     Ok(json(wire::json(&TurnSchema::from(&said), 4 << 10)))
 }
@@ -76,7 +76,7 @@ pub(crate) fn show(peer: &Peer, head: &Parts, id: &str) -> Answer {
 pub(crate) fn events(peer: &Arc<Peer>, head: &Parts, id: &str) -> Answer {
     Query::read(&head.uri, &[])?;
     let after = last_event_id(head)?;
-    let follow = peer.edge.control.turns().follow(turn(id)?, after)?;
+    let follow = auth::turns(peer, head).follow(turn(id)?, after)?;
     Ok(stream(peer, follow))
 }
 
@@ -98,8 +98,8 @@ pub(crate) fn events(peer: &Arc<Peer>, head: &Parts, id: &str) -> Answer {
 pub(crate) async fn cancel(peer: &Peer, head: &Parts, id: &str) -> Answer {
     negotiation::accepts_json(&head.headers)?;
     let turn = turn(id)?;
-    peer.edge.control.turns().cancel(turn, PERSON).await?;
-    let said = peer.edge.control.conversations().said_turn(turn)?;
+    auth::turns(peer, head).cancel(turn, &by(head)).await?;
+    let said = auth::conversations(peer, head).said_turn(turn)?;
     let said = said.ok_or_else(|| no_turn(id))?;
     let mut response = json(wire::json(&TurnSchema::from(&said), 4 << 10));
     *response.status_mut() = StatusCode::ACCEPTED;
@@ -124,9 +124,14 @@ pub(crate) fn approvals(peer: &Peer, head: &Parts) -> Answer {
     if query.get("state").is_some_and(|state| state != "pending") {
         return Err(Problem::invalid_query("state is pending: what was decided is in /v1/events"));
     }
-    let questions = peer.edge.control.turns().questions()?;
+    let questions = auth::turns(peer, head).questions()?;
     let approvals = questions.iter().map(|one| ApprovalSchema::new(&one.asked, None)).collect();
     Ok(json(wire::json(&ApprovalsSchema { approvals }, 1 << 10)))
+}
+
+/// What records call whoever asks.
+fn by(head: &Parts) -> String {
+    auth::principal(head).subject.to_string()
 }
 
 /// `GET` and `POST` of one question.
@@ -134,6 +139,11 @@ pub(crate) async fn approval(peer: &Peer, head: &Parts, body: Incoming, id: &str
     let question = QuestionId::parse(id)
         .ok_or_else(|| Problem::not_found("an approval's id is ask_ and 32 hex digits"))?;
     if head.method == Method::POST {
+        // Who may ask an agent may answer what it asks; saying yes to it is another matter.
+        let asked = auth::turns(peer, head).question(question)?.asked;
+        if matches!(asked.kind, QuestionKind::Approve { .. }) {
+            auth::may(&auth::principal(head), Permission::DecideApprovals)?;
+        }
         decide(peer, head, body, question).await?;
     }
     show_approval(peer, head, question)
@@ -153,7 +163,7 @@ pub(crate) async fn approval(peer: &Peer, head: &Parts, body: Incoming, id: &str
 )]
 pub(crate) fn show_approval(peer: &Peer, head: &Parts, id: QuestionId) -> Answer {
     negotiation::accepts_json(&head.headers)?;
-    let question = peer.edge.control.turns().question(id)?;
+    let question = auth::turns(peer, head).question(id)?;
     let decided = question.answered.as_ref().map(|one| (&one.decision, one.by.as_str()));
     Ok(json(wire::json(&ApprovalSchema::new(&question.asked, decided), 1 << 10)))
 }
@@ -197,7 +207,7 @@ pub(crate) async fn decide(
             return Err(Problem::invalid_body("/decision", text));
         }
     };
-    peer.edge.control.turns().answer(id, decision, PERSON).await?;
+    auth::turns(peer, head).answer(id, decision, &by(head)).await?;
     Ok(())
 }
 

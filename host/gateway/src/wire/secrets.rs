@@ -3,7 +3,7 @@
 use foreshore_control::store::secrets::SecretEntry;
 use serde::{Deserialize, Serialize};
 
-use crate::moment::rfc3339;
+use foreshore_domain::moment::rfc3339;
 
 /// A value for a secret.
 #[derive(Deserialize, utoipa::ToSchema)]
