@@ -168,7 +168,7 @@ fn a_value_is_never_repeated_by_what_refuses_it() {
         let fields = [("content-type", "application/json")];
         let answer = http::send(server.address, "PUT", "/v1/secrets/a", &fields, body.as_bytes());
         let answer = answer.expect("answers");
-        assert_eq!(answer.status, 400);
+        assert_eq!(answer.status, 422);
         assert!(!String::from_utf8_lossy(&answer.body).contains("sk-live"), "{answer:?}");
     }
     let none = server.send("DELETE", "/v1/secrets/none", &json!({}));

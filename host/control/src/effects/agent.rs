@@ -133,7 +133,7 @@ impl Live {
     /// secret is not done, and goes on record without it.
     fn without_secrets(&self, step: &mut Step) -> Option<Denial> {
         let held = self.turns.custody().held()?;
-        let name = held.scanner.find(step.request.json.as_bytes())?.to_string();
+        let name = held.in_json(&step.request.json)?.to_owned();
         held.json_text(&mut step.request.json);
         let subject = format!("the effect {} holds the secret \"{name}\"", step.request.kind);
         Some(Denial { code: DenialCode::SecretLeak, subject, grant: String::new() })

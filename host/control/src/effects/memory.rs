@@ -82,7 +82,10 @@ impl Door {
         let mut texts: Vec<&str> = Vec::new();
         match write {
             MemoryWriteKind::Put(record) => {
-                texts.extend([record.key.as_str(), record.value.as_str()]);
+                if let Some(name) = held.in_json(record.value.as_str()) {
+                    return Err(leak(call, "a write to memory", name));
+                }
+                texts.push(record.key.as_str());
                 texts.extend(record.tags.as_slice().iter().map(|tag| tag.as_str()));
             }
             MemoryWriteKind::Delete { key } => texts.push(key.as_str()),

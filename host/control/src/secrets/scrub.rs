@@ -3,6 +3,8 @@
 //! What is clean is not touched and not copied. A JSON text stays JSON: values are replaced within
 //! its strings, and one that a value is spread over in any other way is given up as a whole.
 
+use std::sync::Arc;
+
 use foreshore_domain::agent::Reply;
 use foreshore_domain::call::CallError;
 use foreshore_domain::denial::Denial;
@@ -82,6 +84,15 @@ impl Held {
         }
     }
 
+    /// The name of a secret that a JSON text holds, as it stands or in what its strings say.
+    pub(crate) fn in_json(&self, json: &str) -> Option<&str> {
+        let named = |bytes: &[u8]| self.scanner.find(bytes).map(|name| &**name);
+        named(json.as_bytes()).or_else(|| {
+            let value: Value = serde_json::from_str(json).ok()?;
+            in_value(&self.scanner, &value).map(|name| &**name)
+        })
+    }
+
     /// A JSON text that stays one.
     pub(crate) fn json_text(&self, text: &mut String) {
         let raw = RawValue::from_string(std::mem::take(text));
@@ -130,12 +141,7 @@ impl Held {
     }
 
     fn json(&self, json: &mut Box<RawValue>) {
-        let strings_are_clean = || {
-            let value: Option<Value> = serde_json::from_str(json.get()).ok();
-            value.is_some_and(|value| is_clean(&self.scanner, &value))
-        };
-        // A string may hold what its escapes hide from whoever reads the text alone.
-        if self.scanner.find(json.get().as_bytes()).is_none() && strings_are_clean() {
+        if self.in_json(json.get()).is_none() {
             return;
         }
         let cleaned =
@@ -159,14 +165,14 @@ fn replace(text: &mut String, by: Option<String>) {
     }
 }
 
-fn is_clean(scanner: &Scanner, value: &Value) -> bool {
+fn in_value<'a>(scanner: &'a Scanner, value: &Value) -> Option<&'a Arc<str>> {
     match value {
-        Value::String(text) => scanner.find(text.as_bytes()).is_none(),
-        Value::Array(items) => items.iter().all(|item| is_clean(scanner, item)),
-        Value::Object(members) => members
-            .iter()
-            .all(|(key, value)| scanner.find(key.as_bytes()).is_none() && is_clean(scanner, value)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => true,
+        Value::String(text) => scanner.find(text.as_bytes()),
+        Value::Array(items) => items.iter().find_map(|item| in_value(scanner, item)),
+        Value::Object(members) => members.iter().find_map(|(key, value)| {
+            scanner.find(key.as_bytes()).or_else(|| in_value(scanner, value))
+        }),
+        Value::Null | Value::Bool(_) | Value::Number(_) => None,
     }
 }
 

@@ -163,11 +163,13 @@ impl Fixture {
 #[tokio::test]
 async fn no_request_file_name_or_memory_holds_a_secret_in_any_spelling() {
     let fixture = Fixture::new().await;
-    let mut counts = [0_usize; 7];
+    let mut counts = [0_usize; 6];
     for (what, spelled) in each() {
         let text = String::from_utf8(spelled.clone()).unwrap_or_default();
-        let path = fixture.request(&format!("/{text}"), None, b"");
-        let query = fixture.request(&format!("/?q={text}"), None, b"");
+        // What comes after a number sign is no part of what is sent.
+        let url = (!text.contains('#')).then_some(text.as_str());
+        let path = url.and_then(|text| fixture.request(&format!("/{text}"), None, b""));
+        let query = url.and_then(|text| fixture.request(&format!("/?q={text}"), None, b""));
         let header = fixture.request("/", Some(&spelled), b"");
         let name = (!text.is_empty()).then(|| {
             let kind = FileChangeKind::CreateDirectory;
@@ -189,7 +191,7 @@ async fn no_request_file_name_or_memory_holds_a_secret_in_any_spelling() {
         let written = serde_json::Value::from(text.as_str()).to_string();
         let value = (!text.is_empty()).then(|| put("key", &written)).flatten();
         let key = (!text.is_empty()).then(|| put(&text, "1")).flatten();
-        let sinks = [path, query, header, None, name, value, key];
+        let sinks = [path, query, header, name, value, key];
         for (count, effect) in counts.iter_mut().zip(sinks) {
             if let Some(effect) = effect {
                 *count += 1;
@@ -199,7 +201,8 @@ async fn no_request_file_name_or_memory_holds_a_secret_in_any_spelling() {
     }
     // A fragment, a control character or a blank is none of a URL's or a header's.
     assert!(counts[0] > 90 && counts[1] > 90 && counts[2] > 140, "{counts:?}");
-    assert!(counts[4] > 150 && counts[5] > 150 && counts[6] > 40, "{counts:?}");
+    assert!(counts[3] > 150 && counts[4] > 150 && counts[5] > 40, "{counts:?}");
+    println!("refused by path, query, header, file name, memory value, memory key: {counts:?}");
     fixture.journal.flush().await;
     assert!(fixture.journal.read(1, 10).expect("readable").is_empty(), "nothing was intended");
     let came =
@@ -266,9 +269,6 @@ fn no_result_line_or_error_holds_a_secret_in_any_spelling() {
                 mime_type: Some(text.clone()),
                 body: ResourceBody::Text(text.clone()),
             })));
-            let half = text.len() / 2;
-            let half = (half..).find(|at| text.is_char_boundary(*at)).expect("the end is one");
-            result.content.push(Content::text(&text[..half]));
             let line =
                 |message: &str| LogLine { level: LogLevel::Info, message: message.to_owned() };
             logs.lines.push(line(&text));
@@ -283,7 +283,6 @@ fn no_result_line_or_error_holds_a_secret_in_any_spelling() {
         held.scrub_result(&mut result);
         held.scrub_logs(&mut logs);
         errors.iter_mut().for_each(|error| held.scrub_error(error));
-        result.content.truncate(result.content.len().min(4));
         let out = format!("{errors:?}{logs:?}{result:?}");
         assert!(!leaks(&spelled, out.as_bytes()), "{what}: {out}");
         // Of bytes, debug output says numbers.

@@ -94,7 +94,9 @@ async fn nobody_but_the_audience_is_sent_a_secret_not_even_after_a_redirect() {
     let next = response.headers["location"].to_str().unwrap().to_owned();
     world.get(&next).await.unwrap();
     // Also by the same server under another name, and by the same name at another port.
-    let names = WorldBuilder::new(&["* http://*.test:*/**"]).networks(&["127.0.0.0/8"]);
+    let names =
+        WorldBuilder::new(&["* http://other.test:*/**", "* http://allowed.test.evil.test:*/**"])
+            .networks(&["127.0.0.0/8"]);
     let names = names.secrets(uses()).holding(custody()).build();
     names.get(&format!("http://other.test:{}/", server.port())).await.unwrap();
     names.get(&format!("http://allowed.test.evil.test:{}/", server.port())).await.unwrap();
@@ -149,7 +151,6 @@ async fn a_place_that_the_guest_fills_itself_is_refused_and_so_is_a_secret_witho
     let denial = unset.denial(request("GET", &format!("http://{to}/"))).await;
     assert_eq!(denial.code, DenialCode::SecretUnusable);
     assert!(denial.grant.contains("foreshore secret set api-key"), "{denial}");
-    assert_eq!(server.connections(), 3, "the body is looked at on a connection, and not sent");
     assert!(server.requests().is_empty());
 }
 

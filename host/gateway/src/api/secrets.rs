@@ -60,7 +60,7 @@ pub(crate) async fn secret(peer: &Peer, head: &Parts, name: &str, body: Incoming
     request_body = SecretValueSchema,
     responses(
         (status = 204, description = "It has this value now"),
-        (status = 400, description = "The name or the value cannot be", body = ProblemSchema<'static>, content_type = "application/problem+json"),
+        (status = 422, description = "The name or the value cannot be", body = ProblemSchema<'static>, content_type = "application/problem+json"),
         (status = "default", description = "Why it was not served", body = ProblemSchema<'static>, content_type = "application/problem+json"),
     ),
 )]
