@@ -23,6 +23,7 @@ mod lifecycle;
 mod meaning;
 mod memory;
 mod sandbox;
+mod secrets;
 mod shipped;
 mod store;
 mod swap;

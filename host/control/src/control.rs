@@ -44,6 +44,7 @@ use crate::integrity::Integrity;
 use crate::invoke::{Invocation, Invoker, failure};
 use crate::memory::{Meaning, MeaningConfig, MeaningUpkeep, Memory};
 use crate::record::Recorder;
+use crate::secrets::{KeyPlace, Secrets};
 use crate::summary::{Check, ComponentSummary, Readiness, ToolSummary};
 
 use crate::inference::Inference;
@@ -79,6 +80,8 @@ pub struct ControlConfig {
     pub watch: bool,
     /// Directories whose files are watched for changes.
     pub roots: Vec<RootConfig>,
+    /// Where the key of secrets is.
+    pub secrets_key: KeyPlace,
     /// Roles, besides those that every host has.
     pub roles: Roles,
     /// The agents, by name.
@@ -113,6 +116,7 @@ impl ControlConfig {
             egress: EgressConfig::default(),
             watch: false,
             roots: Vec::new(),
+            secrets_key: KeyPlace::InMemory,
             roles: Roles::default(),
             agents: BTreeMap::new(),
             inference: None,
@@ -157,6 +161,7 @@ pub struct Control {
     turns: Turns,
     inference: Option<Inference>,
     identities: Identities,
+    secrets: Secrets,
     budgets: Option<Budgets>,
     integrity: Arc<Integrity>,
     upkeep: Upkeep,
@@ -192,7 +197,8 @@ impl Control {
             _ => Memory::new(journal.clone()),
         };
         let integrity = Arc::new(Integrity::open(journal.clone(), config.roots)?);
-        let egress = Egress::new(config.egress)?;
+        let secrets = Secrets::open(journal.clone(), config.secrets_key)?;
+        let egress = Egress::new(config.egress)?.holding(secrets.custody().clone());
         let door = Arc::new(Door::new(egress, recorder.clone(), memory.clone()));
         let sandbox = Sandbox::new(&config.engine, door.clone(), integrity.announcements())?;
         let component_max_bytes = config.loader.component_max_bytes;
@@ -261,6 +267,7 @@ impl Control {
         }
         let turns = Turns::new(TurnsHost {
             journal: journal.clone(),
+            custody: secrets.custody().clone(),
             memory: memory.clone(),
             conversations: conversations.clone(),
             recorder,
@@ -289,6 +296,7 @@ impl Control {
             turns,
             inference: config.inference,
             identities,
+            secrets,
             budgets,
             integrity,
             upkeep,
@@ -444,6 +452,11 @@ impl Control {
     /// Credentials, and who somebody is that shows one.
     pub fn identities(&self) -> &Identities {
         &self.identities
+    }
+
+    /// Secrets, which go where a grant says and to nobody else.
+    pub fn secrets(&self) -> &Secrets {
+        &self.secrets
     }
 
     /// Memory, for people; guests reach it through the door.

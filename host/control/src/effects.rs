@@ -22,6 +22,7 @@ use foreshore_domain::call::{CallContext, Progress};
 use foreshore_domain::denial::{Denial, DenialCode};
 use foreshore_domain::effect::{
     Effect, EffectError, EffectOutcome, FileChange, FileChangeKind, HttpRequest, HttpResponse,
+    ReplyPart,
 };
 use foreshore_domain::grant::{Access, mount_grant};
 use foreshore_domain::id::CallId;
@@ -29,9 +30,12 @@ use foreshore_domain::outcome::{LogLevel, LogLine};
 use foreshore_domain::ports::{BoxFuture, Effects};
 
 use crate::egress::Egress;
+use crate::egress::secrets::leak;
 use crate::intents::Intents;
 use crate::memory::Memory;
 use crate::record::{HttpEnd, Recorder, shortened};
+use crate::secrets::Custody;
+use crate::secrets::custody::Sink;
 use crate::turns::running::Running;
 
 /// The door. See the module.
@@ -57,9 +61,15 @@ impl Door {
         &self.running
     }
 
+    /// The secrets that no guest may tell of.
+    pub(crate) fn custody(&self) -> &Custody {
+        self.egress.custody()
+    }
+
     /// Forgets what it kept of a call that has ended.
     pub(crate) fn call_ended(&self, call_id: CallId) {
         self.intents.forget(call_id);
+        self.custody().call_ended(call_id);
     }
 
     async fn http(
@@ -89,6 +99,7 @@ impl Door {
 
     async fn change_file(&self, call: &CallContext, change: FileChange) -> Result<(), EffectError> {
         let path = guest_path(&change, &change.path);
+        self.check_names(call, &path, &change)?;
         if let Some(denial) = deny_change(call, &change, &path) {
             call.denials.push(denial.clone());
             return Err(denial.into());
@@ -106,6 +117,39 @@ impl Door {
             .map_err(|error| EffectError::NotRecorded(error.to_string()))?;
         self.intents.note(call.call_id, path, &change.kind);
         Ok(())
+    }
+}
+
+impl Door {
+    /// Names of files outlive the call, and are recorded.
+    fn check_names(
+        &self,
+        call: &CallContext,
+        path: &str,
+        change: &FileChange,
+    ) -> Result<(), EffectError> {
+        let Some(held) = self.custody().held() else { return Ok(()) };
+        let to = match &change.kind {
+            FileChangeKind::Rename { to } | FileChangeKind::Link { to } => to,
+            FileChangeKind::Symlink { target } => target,
+            _ => "",
+        };
+        let found = held.scanner.find(path.as_bytes());
+        match found.or_else(|| held.scanner.find(to.as_bytes())) {
+            None => Ok(()),
+            Some(name) => Err(leak(call, "the name of a file", name).into()),
+        }
+    }
+
+    /// A text that goes out at once, without secrets. What a turn says is cut anew at each run, so
+    /// of that nothing is kept.
+    fn said(&self, call: &CallContext, sink: Sink, text: &mut String) {
+        let Some(held) = self.custody().held() else { return };
+        if call.turn.is_some() {
+            held.text(text);
+        } else if let Some(redacted) = self.custody().said(call.call_id, sink, text) {
+            *text = redacted;
+        }
     }
 }
 
@@ -142,9 +186,29 @@ impl Effects for Door {
     fn note(&self, call: &CallContext, effect: Effect) {
         match effect {
             Effect::Progress(_) | Effect::Log(_) if self.is_on_record(call) => {}
-            Effect::Progress(progress) => note_progress(call, progress),
-            Effect::Log(line) => note_log(call, &line),
-            Effect::Reply(part) => self.reply(call, part),
+            Effect::Progress(mut progress) => {
+                if let Some(message) = &mut progress.message {
+                    self.said(call, Sink::Progress, message);
+                }
+                note_progress(call, progress);
+            }
+            Effect::Log(mut line) => {
+                self.said(call, Sink::Log, &mut line.message);
+                note_log(call, &line);
+            }
+            Effect::Reply(mut part) => {
+                match &mut part {
+                    ReplyPart::Text(text) | ReplyPart::Thinking(text) => {
+                        self.said(call, Sink::Reply, text);
+                    }
+                    ReplyPart::Phase { name, message } => {
+                        for text in std::iter::once(name).chain(message) {
+                            self.said(call, Sink::Reply, text);
+                        }
+                    }
+                }
+                self.reply(call, part);
+            }
             // Only what nobody waits for can be noted; the rest was not asked of `perform`, so
             // it is not done.
             Effect::Agent(_)

@@ -17,10 +17,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use foreshore_domain::call::CallContext;
-use foreshore_domain::effect::{EffectError, HttpRequest, HttpResponse};
+use foreshore_domain::effect::{EffectError, HttpBodyError, HttpRequest, HttpResponse};
+use http_body_util::{BodyExt as _, Full};
 use rustls::pki_types::CertificateDer;
 
+use crate::secrets::Custody;
+use crate::secrets::custody::Held;
+
 pub use self::resolver::{Resolve, SystemResolver};
+use self::secrets::Injected;
 use self::target::Target;
 pub(crate) use self::tls::TlsClient;
 pub use self::tls::install_crypto_provider;
@@ -32,6 +37,8 @@ mod fields;
 mod request_body;
 mod resolver;
 mod response;
+mod scanned;
+pub(crate) mod secrets;
 mod target;
 mod tls;
 
@@ -78,6 +85,7 @@ pub enum EgressError {
 pub struct Egress {
     config: EgressConfig,
     tls: TlsClient,
+    custody: Custody,
 }
 
 impl Egress {
@@ -96,7 +104,18 @@ impl Egress {
             }
         }
         let tls = TlsClient::new(config.additional_roots.clone());
-        Ok(Self { config, tls })
+        Ok(Self { config, tls, custody: Custody::default() })
+    }
+
+    /// With secrets, which are put into requests that a grant covers, and looked for in all others.
+    #[must_use]
+    pub fn holding(self, custody: Custody) -> Self {
+        Self { custody, ..self }
+    }
+
+    /// The secrets.
+    pub(crate) fn custody(&self) -> &Custody {
+        &self.custody
     }
 
     /// Policy alone, and nothing is sent or used up: whether the request is one that a rule lets
@@ -106,6 +125,9 @@ impl Egress {
     /// # Errors
     /// A denial, which has been added to `call.denials` by then.
     pub fn check(&self, call: &CallContext, request: &HttpRequest) -> Result<(), EffectError> {
+        if let Some(held) = self.custody.held() {
+            secrets::checked(call, &held, request)?;
+        }
         allowed(call, &Target::checked(call, &request.method, &request.uri)?)
     }
 
@@ -119,12 +141,29 @@ impl Egress {
         call: &Arc<CallContext>,
         request: HttpRequest,
     ) -> Result<HttpResponse, EffectError> {
+        let held = self.custody.held();
+        let Some(held) = held else { return self.send_with(call, request, None).await };
+        // Before anything is said of the request: its own words may be what must not be repeated.
+        secrets::checked(call, &held, &request)?;
+        match self.send_with(call, request, Some(&held)).await {
+            Ok(response) => Ok(scanned::incoming(response, held)),
+            Err(error) => Err(scanned::failure(error, &held)),
+        }
+    }
+
+    async fn send_with(
+        &self,
+        call: &Arc<CallContext>,
+        request: HttpRequest,
+        held: Option<&Arc<Held>>,
+    ) -> Result<HttpResponse, EffectError> {
         let HttpRequest { method, uri, headers, body, timeouts } = request;
         let within = |wanted: Option<Duration>, most: Duration| wanted.unwrap_or(most).min(most);
 
-        let target = Target::checked(call, &method, &uri)?;
-        let headers = fields::checked(call, &target, &uri, headers)?;
+        let mut target = Target::checked(call, &method, &uri)?;
+        let mut headers = fields::checked(call, &target, &uri, headers)?;
         allowed(call, &target)?;
+        let injected = Injected::of(call, held, &target, &headers)?;
         let request_max_bytes = call.limits.http_request_max_bytes.get();
         request_body::check_announced(&headers, &body, request_max_bytes)?;
         reserved(call, &target)?;
@@ -133,11 +172,27 @@ impl Egress {
         let connecting = async {
             let resolver = &*self.config.resolver;
             let addresses = addresses::checked(call, &target, resolver).await?;
+            injected.check_way(call, &target, addresses.as_slice())?;
             connection::open(call, &target, &addresses, &self.tls).await
         };
         let connection = timed("connecting", connect_timeout, connecting).await?;
 
-        let (body, body_failure) = request_body::bounded(body, request_max_bytes);
+        let body = match held {
+            None => body,
+            Some(held) => scanned::outgoing(body, Arc::clone(held), Arc::clone(call)),
+        };
+        let (mut body, mut body_failure) = request_body::bounded(body, request_max_bytes);
+        if injected.is_in_body() {
+            let whole = body.collect().await.map_err(|error| match error {
+                HttpBodyError::Denied(denial) => EffectError::Denied(denial),
+                error => EffectError::RequestBody(error),
+            })?;
+            let whole = injected.into_body(call, &target, &mut headers, whole.to_bytes())?;
+            let whole = Full::new(whole).map_err(|never| match never {}).boxed_unsync();
+            // As much as the guest may send was counted; what the host adds is not the guest's.
+            (body, body_failure) = request_body::bounded(whole, u64::MAX);
+        }
+        injected.into_head(call, &mut target, &mut headers)?;
         let asked = response::Asked {
             target: &target,
             body_failure,

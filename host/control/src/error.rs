@@ -12,6 +12,7 @@ use semver::Version;
 use crate::conversations::ConversationFault;
 use crate::egress::EgressError;
 use crate::identities::IdentityFault;
+use crate::secrets::SecretFault;
 
 /// The host did not start.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +58,9 @@ pub enum StartError {
     /// The credentials could not be read.
     #[error("the credentials cannot be read: {0}")]
     Identities(#[from] IdentityFault),
+    /// The secrets could not be read or opened: nothing runs without what is to be kept from it.
+    #[error("the secrets cannot be used: {0}")]
+    Secrets(#[from] SecretFault),
     /// What was spent today could not be read: nobody is given a fresh budget for that.
     #[error("what was spent today cannot be read: {0}")]
     Budgets(#[from] ReadError),

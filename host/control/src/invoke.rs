@@ -243,8 +243,21 @@ impl Run {
         let text = arguments::text(&arguments).unwrap_or_default();
         let call = found.component().call(Arc::clone(&context), found.tool(), text);
         let report = caught(call).await.unwrap_or_else(panicked);
-        let CallReport { result, usage, logs } = report;
-        let (code, result) = map(checked(found.tool(), &context, result));
+        let CallReport { mut result, usage, mut logs } = report;
+        if let Some(held) = ending.door.custody().held() {
+            result = result.map(|mut result| {
+                held.scrub_result(&mut result);
+                result
+            });
+            held.scrub_logs(&mut logs);
+        }
+        // What it is checked against are its own words without secrets, and so are the words of
+        // what does not match.
+        let mut result = checked(found.tool(), &context, result);
+        if let (Err(error), Some(held)) = (&mut result, ending.door.custody().held()) {
+            held.scrub_error(error);
+        }
+        let (code, result) = map(result);
         let denials = ending.finish(code, usage, &result).await.map_err(|error| {
             let message = format!("it ran, but that could not be recorded: {error}");
             Box::new(CallFailure {
@@ -312,7 +325,10 @@ impl Ending {
     /// All that the caller is told was denied is recorded as denied: the list of the call, and
     /// the error it ends with if that is not in the list.
     fn record_denials(&self, error: Option<&CallError>) -> Vec<Denial> {
-        let denials = self.context.denials.take();
+        let mut denials = self.context.denials.take();
+        if let Some(held) = self.door.custody().held() {
+            denials.iter_mut().for_each(|denial| held.scrub_denial(denial));
+        }
         for denial in &denials {
             self.deny(denial.clone());
         }

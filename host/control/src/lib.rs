@@ -26,6 +26,7 @@ mod intents;
 mod invoke;
 pub mod memory;
 mod record;
+pub mod secrets;
 mod summary;
 #[cfg(test)]
 mod tests;
@@ -48,6 +49,7 @@ pub use inference::Inference;
 pub use integrity::Integrity;
 pub use invoke::Invocation;
 pub use memory::Memory;
+pub use secrets::{KeyPlace, Secrets};
 
 pub use foreshore_broker::Progress as ModelProgress;
 pub use foreshore_integrity::RootConfig;

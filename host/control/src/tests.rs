@@ -3,6 +3,7 @@
 
 mod agents;
 mod calls;
+mod canaries;
 mod door;
 mod files;
 mod guest;

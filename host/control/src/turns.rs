@@ -88,6 +88,7 @@ use crate::budgets::Budgets;
 use crate::conversations::{ConversationFault, Conversations};
 use crate::memory::Memory;
 use crate::record::Recorder;
+use crate::secrets::Custody;
 
 /// How turns are run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,6 +116,8 @@ pub struct Turns(Arc<Inner>, Tenant);
 pub(crate) struct TurnsHost {
     pub(crate) journal: Journal,
     pub(crate) memory: Memory,
+    /// The secrets that no agent may tell of.
+    pub(crate) custody: Custody,
     pub(crate) conversations: Conversations,
     pub(crate) recorder: Recorder,
     pub(crate) models: Arc<dyn Models>,
@@ -220,6 +223,11 @@ impl Turns {
             open: self.open().len(),
             queued: self.lanes().queued(),
         }
+    }
+
+    /// The secrets that no agent may tell of.
+    pub(crate) fn custody(&self) -> &Custody {
+        &self.0.host.custody
     }
 
     pub(crate) fn journal(&self) -> &Journal {

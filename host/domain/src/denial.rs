@@ -25,6 +25,10 @@ pub enum DenialCode {
     HttpRequestNotAllowed,
     /// The call has used all of its outgoing requests.
     HttpRequestsExhausted,
+    /// What the guest sends or keeps holds a secret of this host.
+    SecretLeak,
+    /// A secret is granted for the request and cannot be put into it.
+    SecretUnusable,
     /// No grant covers the namespace of memory, or the component has no bucket.
     MemoryNotGranted,
     /// The namespace of memory may only be read.
@@ -61,6 +65,8 @@ impl DenialCode {
         Self::HttpAddressNotGranted,
         Self::HttpRequestNotAllowed,
         Self::HttpRequestsExhausted,
+        Self::SecretLeak,
+        Self::SecretUnusable,
         Self::MemoryNotGranted,
         Self::MemoryReadOnly,
         Self::ToolNotGranted,
@@ -86,6 +92,8 @@ impl DenialCode {
             Self::HttpAddressNotGranted => "http_address_not_granted",
             Self::HttpRequestNotAllowed => "http_request_not_allowed",
             Self::HttpRequestsExhausted => "http_requests_exhausted",
+            Self::SecretLeak => "secret_leak",
+            Self::SecretUnusable => "secret_unusable",
             Self::MemoryNotGranted => "memory_not_granted",
             Self::MemoryReadOnly => "memory_read_only",
             Self::ToolNotGranted => "tool_not_granted",

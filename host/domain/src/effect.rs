@@ -84,6 +84,9 @@ pub enum HttpBodyError {
         /// How long it might take.
         limit_ms: u64,
     },
+    /// Policy said no to what came next; already noted in the call's denials.
+    #[error(transparent)]
+    Denied(#[from] Denial),
     /// The other side or the network broke off.
     #[error("the body broke off: {0}")]
     Broken(String),

@@ -45,6 +45,8 @@ pub struct TenantError {
 impl Tenant {
     /// The one tenant of a host that has no others.
     pub const DEFAULT: Self = Self(Name::Default);
+    /// Its name.
+    pub const DEFAULT_NAME: &str = "default";
 
     /// Reads a tenant's name.
     ///
@@ -144,6 +146,8 @@ pub enum Stream {
     Question(crate::id::QuestionId),
     /// One API key, or one line of refresh tokens.
     Credential(crate::id::KeyId),
+    /// One secret.
+    Secret(String),
     /// The host itself.
     Host,
 }
@@ -160,7 +164,8 @@ impl Stream {
             | Self::Root(_)
             | Self::Turn(_)
             | Self::Question(_)
-            | Self::Credential(_) => true,
+            | Self::Credential(_)
+            | Self::Secret(_) => true,
         }
     }
 
@@ -176,6 +181,7 @@ impl Stream {
                     | "turn"
                     | "question"
                     | "credential"
+                    | "secret"
             )
         })
     }
@@ -186,7 +192,8 @@ impl Stream {
             Self::Component(name)
             | Self::Memory(name)
             | Self::Conversation(name)
-            | Self::Root(name) => name.len(),
+            | Self::Root(name)
+            | Self::Secret(name) => name.len(),
             Self::Call(_)
             | Self::Turn(_)
             | Self::Question(_)
@@ -207,6 +214,7 @@ impl fmt::Display for Stream {
             Self::Turn(id) => write!(f, "turn/{id}"),
             Self::Question(id) => write!(f, "question/{id}"),
             Self::Credential(id) => write!(f, "credential/{id}"),
+            Self::Secret(name) => write!(f, "secret/{name}"),
             Self::Host => f.write_str("host"),
         }
     }
@@ -294,6 +302,12 @@ pub enum EventKind {
     TokensRevoked,
     /// A request was refused for who asks.
     RequestRefused,
+    /// A secret has a value.
+    SecretSet,
+    /// A secret has no value any more.
+    SecretRemoved,
+    /// The value of a secret is sealed with another key.
+    SecretResealed,
     /// A file of a watched directory was taken as it is.
     FileBaselined,
     /// A file of a watched directory changed.
@@ -362,6 +376,9 @@ impl EventKind {
         Self::TokensRotated,
         Self::TokensRevoked,
         Self::RequestRefused,
+        Self::SecretSet,
+        Self::SecretRemoved,
+        Self::SecretResealed,
         Self::FileBaselined,
         Self::FileChanged,
         Self::FileApproved,
@@ -418,6 +435,9 @@ impl EventKind {
             Self::TokensRotated => "tokens.rotated",
             Self::TokensRevoked => "tokens.revoked",
             Self::RequestRefused => "request.refused",
+            Self::SecretSet => "secret.set",
+            Self::SecretRemoved => "secret.removed",
+            Self::SecretResealed => "secret.resealed",
             Self::FileBaselined => "file.baselined",
             Self::FileChanged => "file.changed",
             Self::FileApproved => "file.approved",
@@ -459,6 +479,7 @@ mod tests {
             Stream::Root("home".to_owned()),
             Stream::Turn(crate::id::TurnId::new(1)),
             Stream::Question(crate::id::QuestionId::new(1)),
+            Stream::Secret("api-key".to_owned()),
             Stream::Host,
         ];
         for stream in streams {

@@ -11,6 +11,7 @@ use crate::component::ComponentRef;
 use crate::denial::{Denial, DenialCode};
 use crate::http_rule::HttpRule;
 use crate::limits::Limit;
+use crate::secret::SecretUse;
 pub use memory::{
     MemoryGrant, NamespaceGrant, NamespacePattern, NamespacePatternError, bucket, keyvalue_grant,
     memory_grant,
@@ -147,6 +148,8 @@ pub struct HttpGrant {
     /// The second key: loopback, private and other special addresses that an allowed name may
     /// lead to. Global addresses need no second key.
     pub networks: Vec<ipnet::IpNet>,
+    /// Secrets that the host puts into requests; the component never sees one.
+    pub secrets: Vec<SecretUse>,
 }
 
 /// What a guest's clocks show.

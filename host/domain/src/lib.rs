@@ -27,4 +27,5 @@ pub mod moment;
 pub mod outcome;
 pub mod policy;
 pub mod ports;
+pub mod secret;
 pub mod variables;

@@ -1,11 +1,12 @@
 //! What the operator decided for each component.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::component::ComponentRef;
 use crate::grant::Grant;
 use crate::limits::Limits;
+use crate::secret::SecretName;
 
 /// What one component may touch and use.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,6 +34,14 @@ impl Policies {
     /// The limits of a component that is not named.
     pub fn default_limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// To how many audiences the grants send a secret.
+    pub fn secret_audiences(&self, name: &SecretName) -> usize {
+        let granted = self.by_name.values().filter_map(|policy| policy.grant.http.as_ref());
+        let uses = granted.flat_map(|http| &http.secrets).filter(|each| each.name == *name);
+        let audiences: BTreeSet<String> = uses.map(|each| each.audience.to_string()).collect();
+        audiences.len()
     }
 
     /// The policy of one component: by `name@version` if there is such an entry, else by name.

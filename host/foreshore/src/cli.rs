@@ -26,6 +26,7 @@ mod new;
 mod output;
 mod replay;
 pub(crate) mod scripted_model;
+mod secret;
 mod serve;
 mod store;
 mod test;
@@ -100,6 +101,9 @@ enum Command {
     Token(token::Token),
     /// Make a certificate for trying out TLS
     Cert(cert::Cert),
+    /// Set, list and remove secrets, which no component sees
+    #[command(subcommand)]
+    Secret(secret::Secret),
     /// Check or print the configuration
     #[command(subcommand)]
     Config(config::ConfigCommand),
@@ -176,6 +180,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Bench(command) => command.run(),
         Command::Token(command) => command.run(),
         Command::Cert(command) => command.run(),
+        Command::Secret(command) => command.run(),
         Command::Config(command) => command.run(),
         Command::Completions(command) => command.run(),
     };

@@ -10,6 +10,7 @@ mod cli;
 mod client;
 mod config;
 mod nearest;
+mod secrets_key;
 mod server_file;
 mod telemetry;
 mod token_file;

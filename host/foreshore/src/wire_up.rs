@@ -16,7 +16,7 @@ use foreshore_broker::Broker;
 use foreshore_control::memory::MeaningUpkeep;
 use foreshore_control::{
     BudgetsConfig, Compiler, ConcurrencyConfig, Control, ControlConfig, EgressConfig, EngineConfig,
-    Inference, JournalPlace, LoaderConfig, Origin, Selection, Source, TurnsConfig,
+    Inference, JournalPlace, KeyPlace, LoaderConfig, Origin, Selection, Source, TurnsConfig,
 };
 use foreshore_domain::component::{ComponentRef, Inspection};
 use foreshore_domain::policy::Policies;
@@ -189,6 +189,11 @@ pub(crate) async fn start(config: &Config, plan: Plan) -> Result<Arc<Control>, F
         roots,
         roles: config.roles()?,
         policies: plan.policies,
+        // What is kept in memory is sealed with a key that is.
+        secrets_key: match journal {
+            JournalPlace::File(_) => crate::secrets_key::place(&config.data)?,
+            JournalPlace::InMemory => KeyPlace::InMemory,
+        },
         journal,
         checkpoint_webhook: webhook.filter(|_| is_server),
         components_directory: directory.cloned(),

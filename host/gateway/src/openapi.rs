@@ -110,6 +110,10 @@ pub(crate) fn text() -> Bytes {
         api::identity::issue,
         api::identity::refresh,
         api::identity::revoke,
+        api::secrets::list,
+        api::secrets::set,
+        api::secrets::remove,
+        api::secrets::rekey,
     ),
     components(schemas(wire::ProgressSchema<'static>, wire::LogSchema<'static>)),
     tags(
@@ -123,6 +127,7 @@ pub(crate) fn text() -> Bytes {
         (name = "files", description = "Watched directories: what changed, who did it, putting it back"),
         (name = "journal", description = "What happened"),
         (name = "identity", description = "Who asks, and the credentials there are"),
+        (name = "secrets", description = "Values that the host puts into requests, and nobody reads"),
         (name = "host", description = "The host itself"),
     ),
 )]

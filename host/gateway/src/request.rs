@@ -279,6 +279,9 @@ async fn answer(
         Route::Tokens => api::identity::tokens(peer, &head, body).await,
         Route::Refresh => api::identity::refresh(peer, &head, body, id).await,
         Route::Token => api::identity::revoke(peer, &head, name).await,
+        Route::Secrets => api::secrets::list(peer, &head),
+        Route::Secret => api::secrets::secret(peer, &head, name, body).await,
+        Route::Rekey => api::secrets::rekey(peer, &head).await,
     }
 }
 

@@ -80,6 +80,9 @@ pub(crate) enum Route {
     Tokens,
     Token,
     Refresh,
+    Secrets,
+    Secret,
+    Rekey,
 }
 
 /// Who is let in to a method of a path.
@@ -300,6 +303,13 @@ pub(crate) const ROUTES: &[Row] = &[
     ),
     row("/v1/auth/refresh", Route::Refresh, &[(Post, Public)]),
     row("/v1/tokens/{id}", Route::Token, &[(Delete, Needs(P::ManageTokens))]),
+    row("/v1/secrets", Route::Secrets, &[(Get, Needs(P::ReadSecrets))]),
+    row(
+        "/v1/secrets/{name}",
+        Route::Secret,
+        &[(Put, Needs(P::ManageSecrets)), (Delete, Needs(P::ManageSecrets))],
+    ),
+    row("/v1/rekey", Route::Rekey, &[(Post, Needs(P::ManageSecrets))]),
 ];
 
 /// Every path with its methods and who is let in to each, for whoever holds the edge to it.

@@ -39,6 +39,7 @@ use crate::views::credentials::CredentialsReader;
 use crate::views::files::FilesReader;
 use crate::views::memory::{CacheStats, MemoryReader};
 use crate::views::questions::QuestionsReader;
+use crate::views::secrets::SecretsReader;
 use crate::views::streams;
 use crate::views::variables::VariablesReader;
 use crate::writer::{Shared, Writer, host_event};
@@ -494,6 +495,15 @@ impl Journal {
     pub fn credentials(&self) -> Result<CredentialsReader, ReadError> {
         let read = self.db()?.begin_read()?;
         Ok(CredentialsReader::open(&read)?)
+    }
+
+    /// The secrets of the host, sealed, as they stand now.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn secrets(&self) -> Result<SecretsReader, ReadError> {
+        let read = self.db()?.begin_read()?;
+        Ok(SecretsReader::open(&read)?)
     }
 
     /// What a tenant spent, as it stands now.

@@ -15,6 +15,7 @@ pub mod credentials;
 pub mod files;
 pub mod memory;
 pub mod questions;
+pub mod secrets;
 pub(crate) mod streams;
 pub mod variables;
 
@@ -178,6 +179,7 @@ impl<'t> Views<'t> {
             }
             conversation_kind::SPENT => budgets::apply(self.txn, event),
             kind if credentials::follows(kind) => credentials::apply(self.txn, event),
+            kind if secrets::follows(kind) => secrets::apply(self.txn, event),
             kind if conversations::follows(kind) => {
                 conversations::apply(self.txn, event, &mut self.references)
             }
@@ -218,6 +220,7 @@ pub(crate) fn clear(txn: &WriteTransaction) -> Result<(), ViewError> {
     files::clear(txn)?;
     memory::clear(txn)?;
     questions::clear(txn)?;
+    secrets::clear(txn)?;
     variables::clear(txn)
 }
 
@@ -232,6 +235,7 @@ pub(crate) fn dump(txn: &ReadTransaction) -> Result<Vec<(&'static str, Vec<u8>)>
         ("files", files::dump(txn)?),
         ("memory", memory::dump(txn)?),
         ("questions", questions::dump(txn)?),
+        ("secrets", secrets::dump(txn)?),
         ("variables", variables::dump(txn)?),
     ])
 }

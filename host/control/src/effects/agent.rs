@@ -106,6 +106,13 @@ impl Live {
             Place::Recorded(recorded) => return self.replay(&request, &recorded),
             Place::Live(step) => step,
         };
+        let mut step = step;
+        if let Some(leaked) = self.without_secrets(&mut step) {
+            let outcome = self.record(&step, Done::read(Err(denied(leaked)))).await?;
+            let outcome = outcome.unwrap_or(Err(AgentError::Unavailable(Some(BUSY_RETRY_MS))));
+            self.note_denials(call, &outcome);
+            return Ok(outcome);
+        }
         for _ in 0..TRIES_MAX {
             let done = tokio::select! {
                 biased;
@@ -120,6 +127,16 @@ impl Live {
         let busy = Done::read(Err(AgentError::Unavailable(Some(BUSY_RETRY_MS))));
         let outcome = self.record(&step, busy).await?;
         Ok(outcome.unwrap_or(Err(AgentError::Unavailable(Some(BUSY_RETRY_MS)))))
+    }
+
+    /// What an agent asks for leaves it: to models, tools, people and the record. What holds a
+    /// secret is not done, and goes on record without it.
+    fn without_secrets(&self, step: &mut Step) -> Option<Denial> {
+        let held = self.turns.custody().held()?;
+        let name = held.in_json(&step.request.json)?.to_owned();
+        held.json_text(&mut step.request.json);
+        let subject = format!("the effect {} holds the secret \"{name}\"", step.request.kind);
+        Some(Denial { code: DenialCode::SecretLeak, subject, grant: String::new() })
     }
 
     /// Performs an effect that is not on record.

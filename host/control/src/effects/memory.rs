@@ -18,6 +18,7 @@ use foreshore_domain::memory::{Namespace, Origin, ValueRef};
 use foreshore_store::memory::{HITS_MAX, Method, Version};
 
 use super::Door;
+use crate::egress::secrets::leak;
 use crate::memory::{Memory, MemoryFault, Put, Search};
 use crate::record::Recorder;
 
@@ -41,6 +42,7 @@ impl Door {
         write: MemoryWrite,
     ) -> Result<Remembered, EffectError> {
         let namespace = reached(call, write.space, Access::ReadWrite)?;
+        self.check_written(call, &write.kind)?;
         // Approval will stand here; the budget is the namespace's quota, which the use case holds to.
         let tenant = &call.principal.tenant;
         let origin = Origin::Tool(call.component.name.to_string());
@@ -70,6 +72,33 @@ impl Door {
             }
         };
         changed.map_err(refused)
+    }
+}
+
+impl Door {
+    /// What is remembered is told to others, and is recorded.
+    fn check_written(&self, call: &CallContext, write: &MemoryWriteKind) -> Result<(), Denial> {
+        let Some(held) = self.custody().held() else { return Ok(()) };
+        let mut texts: Vec<&str> = Vec::new();
+        match write {
+            MemoryWriteKind::Put(record) => {
+                if let Some(name) = held.in_json(record.value.as_str()) {
+                    return Err(leak(call, "a write to memory", name));
+                }
+                texts.push(record.key.as_str());
+                texts.extend(record.tags.as_slice().iter().map(|tag| tag.as_str()));
+            }
+            MemoryWriteKind::Delete { key } => texts.push(key.as_str()),
+            MemoryWriteKind::Relate(relation) => texts.extend([
+                relation.subject.as_str(),
+                relation.predicate.as_str(),
+                relation.object.as_str(),
+            ]),
+        }
+        match texts.iter().find_map(|text| held.scanner.find(text.as_bytes())) {
+            None => Ok(()),
+            Some(name) => Err(leak(call, "a write to memory", name)),
+        }
     }
 }
 

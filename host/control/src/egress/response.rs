@@ -45,8 +45,10 @@ impl Asked<'_> {
 
     /// What went wrong, as precisely as the client says.
     fn failed(&self, error: &hyper::Error) -> EffectError {
-        if let Some(failure) = self.body_failure.get() {
-            return EffectError::RequestBody(failure.clone());
+        match self.body_failure.get() {
+            Some(HttpBodyError::Denied(denial)) => return denial.clone().into(),
+            Some(failure) => return EffectError::RequestBody(failure.clone()),
+            None => {}
         }
         if error.is_parse_too_large() {
             return self

@@ -268,6 +268,7 @@ async fn listener(methods: &str) -> (TcpListener, Grant) {
     let http = HttpGrant {
         allow: vec![format!("{methods} http://{address}/**").parse().expect("a rule")],
         networks: vec!["127.0.0.1/32".parse().expect("a network")],
+        secrets: Vec::new(),
     };
     (listener, Grant { http: Some(http), ..Grant::default() })
 }

@@ -315,7 +315,14 @@ impl Run {
             message,
             parameters,
         };
-        let ran = run_until_stopped(&*component, Arc::clone(&call), turn, stop).await;
+        let mut ran = run_until_stopped(&*component, Arc::clone(&call), turn, stop).await;
+        if let Some(held) = turns.custody().held() {
+            match &mut ran.result {
+                Ok(reply) => held.scrub_reply(reply),
+                Err(Stopped::Agent(error)) => held.scrub_agent_error(error),
+                Err(Stopped::Call(error)) => held.scrub_error(error),
+            }
+        }
         drop(entered);
         let pending = live.settle().await;
         for denial in call.denials.take() {

@@ -7,6 +7,7 @@ mod denied;
 mod list;
 mod rebinding;
 mod requests;
+mod secrets;
 mod server;
 mod tls;
 mod world;

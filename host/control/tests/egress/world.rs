@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use foreshore_control::egress::{Egress, EgressConfig, Resolve};
+use foreshore_control::secrets::Custody;
 use foreshore_domain::call::{CallContext, Denials, Meter};
 use foreshore_domain::component::{ComponentRef, ToolHints};
 use foreshore_domain::denial::{Denial, DenialCode};
@@ -17,6 +18,7 @@ use foreshore_domain::grant::{Grant, HttpGrant};
 use foreshore_domain::id::{CallId, Digest};
 use foreshore_domain::limits::{Limits, LimitsPatch};
 use foreshore_domain::ports::BoxFuture;
+use foreshore_domain::secret::SecretUse;
 use http_body_util::{BodyExt, Full};
 
 /// Answers from a script: for each name its answers in order, the last one again and again.
@@ -74,6 +76,7 @@ pub(crate) struct WorldBuilder {
     resolver: Arc<Script>,
     config: EgressConfig,
     grant: HttpGrant,
+    custody: Custody,
     limits: Limits,
 }
 
@@ -83,13 +86,24 @@ impl WorldBuilder {
         Self {
             resolver: Script::loopback(),
             config: EgressConfig::default(),
-            grant: HttpGrant { allow, networks: Vec::new() },
+            grant: HttpGrant { allow, networks: Vec::new(), secrets: Vec::new() },
+            custody: Custody::default(),
             limits: Limits::default(),
         }
     }
 
     pub(crate) fn networks(mut self, networks: &[&str]) -> Self {
         self.grant.networks = networks.iter().map(|network| network.parse().unwrap()).collect();
+        self
+    }
+
+    pub(crate) fn secrets(mut self, secrets: Vec<SecretUse>) -> Self {
+        self.grant.secrets = secrets;
+        self
+    }
+
+    pub(crate) fn holding(mut self, custody: Custody) -> Self {
+        self.custody = custody;
         self
     }
 
@@ -128,7 +142,7 @@ impl WorldBuilder {
             meter: Meter::default(),
             denials: Denials::default(),
         };
-        let egress = Egress::new(self.config).unwrap();
+        let egress = Egress::new(self.config).unwrap().holding(self.custody);
         World { egress, call: Arc::new(call), resolver: self.resolver }
     }
 }

@@ -126,6 +126,8 @@ impl Permissions {
         Permission::ManageStore,
         Permission::ReadSystem,
         Permission::ManageSystem,
+        Permission::ReadSecrets,
+        Permission::ManageSecrets,
     ]);
 
     /// These.

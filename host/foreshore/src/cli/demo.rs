@@ -290,6 +290,7 @@ fn grants(sources: &Path, tables: &Path) -> BTreeMap<&'static str, Grant> {
     let http = HttpGrant {
         allow: vec![steps::HTTP_RULE.parse().expect("invariant: a rule")],
         networks: Vec::new(),
+        secrets: Vec::new(),
     };
     BTreeMap::from([
         ("files", Grant { mounts: vec![mount(sources, steps::SOURCES)], ..Grant::default() }),

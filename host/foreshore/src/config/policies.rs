@@ -12,11 +12,12 @@ use foreshore_domain::grant::{
 };
 use foreshore_domain::limits::{LimitError, Limits, LimitsPatch};
 use foreshore_domain::policy::{ComponentPolicy, Policies};
+use foreshore_domain::secret::{SecretPlace, SecretUse};
 
 use super::ConfigError;
 use super::sections::{
     AccessWord, ClockWord, ComponentSection, MemorySection, MountSection, NamespaceSection,
-    Sections,
+    SecretSection, Sections,
 };
 use super::tree::Node;
 
@@ -111,11 +112,13 @@ fn policy(
     defaults: Limits,
 ) -> Result<ComponentPolicy, Refusal> {
     check_reference(name)?;
+    let secrets = secrets(name, section.http.as_ref().map_or(&[], |http| &http.secrets))?;
     let grant = Grant {
         mounts: section.mounts.iter().map(mount).collect(),
         http: section.http.as_ref().map(|http| HttpGrant {
             allow: http.allow.iter().map(|rule| rule.0.clone()).collect(),
             networks: http.networks.iter().map(|network| network.0).collect(),
+            secrets,
         }),
         config: section.config.clone(),
         memory: section.memory.as_ref().map(MemorySection::grant),
@@ -134,6 +137,45 @@ fn policy(
     }
     let limits = with_limits(defaults, &section.limits, &["components", name, "limits"])?;
     Ok(ComponentPolicy { grant: Arc::new(grant), limits })
+}
+
+/// The secrets of a component. One place of requests to one audience has one secret.
+fn secrets(component: &str, sections: &[SecretSection]) -> Result<Vec<SecretUse>, Refusal> {
+    let refusal = |message: &dyn ToString| {
+        Refusal::new(&["components", component, "http", "secrets"], message.to_string())
+    };
+    let mut uses: Vec<SecretUse> = Vec::with_capacity(sections.len());
+    for section in sections {
+        let SecretSection { name, header, prefix, query, body, audience } = section;
+        let place = match (header, query, body, prefix) {
+            (Some(header), None, None, prefix) => {
+                SecretPlace::header(header, prefix.as_deref().unwrap_or_default())
+            }
+            (None, Some(query), None, None) => SecretPlace::query(query),
+            (None, None, Some(body), None) => SecretPlace::body(body),
+            _ => {
+                return Err(refusal(&format!(
+                    "the secret \"{}\" goes into one place: give a header (with a prefix, if it has one), a query or a body",
+                    name.0
+                )));
+            }
+        };
+        let place = place.map_err(|error| refusal(&error))?;
+        let is_same = |other: &SecretPlace| match (&place, other) {
+            (SecretPlace::Header { name, .. }, SecretPlace::Header { name: other, .. }) => {
+                name == other
+            }
+            (place, other) => *place == *other,
+        };
+        if uses.iter().any(|each| each.audience == audience.0 && is_same(&each.place)) {
+            return Err(refusal(&format!(
+                "two secrets go into {place} of requests to {}",
+                audience.0
+            )));
+        }
+        uses.push(SecretUse { name: name.0.clone(), place, audience: audience.0.clone() });
+    }
+    Ok(uses)
 }
 
 /// A policy is for `name` or for `name@version`.

@@ -15,6 +15,7 @@ use foreshore_control::WebhookUrl;
 use foreshore_domain::grant::{GuestPath, NamespacePattern};
 use foreshore_domain::http_rule::HttpRule;
 use foreshore_domain::limits::LimitsPatch;
+use foreshore_domain::secret::{Audience, SecretName};
 use foreshore_gateway::{EdgeLimits, EdgeRates};
 use serde::{Deserialize, Deserializer};
 
@@ -200,6 +201,20 @@ pub(crate) enum AccessWord {
 pub(crate) struct HttpSection {
     pub(crate) allow: Vec<Parsed<HttpRule>>,
     pub(crate) networks: Vec<Parsed<ipnet::IpNet>>,
+    pub(crate) secrets: Vec<SecretSection>,
+}
+
+/// A secret that the host puts into requests: into a header, the query or the body, one of them.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SecretSection {
+    pub(crate) name: Parsed<SecretName>,
+    pub(crate) header: Option<String>,
+    /// What comes before it in a header: `Bearer `.
+    pub(crate) prefix: Option<String>,
+    pub(crate) query: Option<String>,
+    pub(crate) body: Option<String>,
+    pub(crate) audience: Parsed<Audience>,
 }
 
 /// How finely a component's clocks move.
@@ -290,6 +305,14 @@ impl Written for HttpRule {
 
 impl Written for ipnet::IpNet {
     const EXAMPLE: Option<&'static str> = Some("10.1.0.0/16 or fd00::/8");
+}
+
+impl Written for SecretName {
+    const EXAMPLE: Option<&'static str> = None;
+}
+
+impl Written for Audience {
+    const EXAMPLE: Option<&'static str> = None;
 }
 
 impl Written for WebhookUrl {

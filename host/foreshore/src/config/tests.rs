@@ -52,6 +52,13 @@ fn what_is_wrong_is_answered_with_place_key_and_way_on() {
         "[components.files]\nmounts = [{ host = \".\", guest = \"/a\" }, { host = \".\", guest = \"/a\" }]",
         "[components.files]\nmounts = [{ host = \".\", guest = \"/a\", bytes_max = 0 }]",
         "[components.fetch.http]\nallow = [\"GET https://a.example/*\"]\nnetworks = [\"10.0.0.0/33\"]",
+        "[components.fetch.http]\nsecrets = [{ name = \"k\", header = \"x-key\" }]",
+        "[components.fetch.http]\nsecrets = [{ name = \"k\", header = \"x-key\", query = \"key\", audience = \"a.example\" }]",
+        "[components.fetch.http]\nsecrets = [{ name = \"k\", audience = \"a.example\" }]",
+        "[components.fetch.http]\nsecrets = [{ name = \"k\", header = \"Host\", audience = \"a.example\" }]",
+        "[components.fetch.http]\nsecrets = [{ name = \"k\", query = \"key\", audience = \"*.example\" }]",
+        "[components.fetch.http]\nsecrets = [{ name = \"K\", query = \"key\", audience = \"a.example\" }]",
+        "[components.fetch.http]\nsecrets = [{ name = \"k\", query = \"key\", audience = \"a.example\" }, { name = \"l\", query = \"key\", audience = \"A.example\" }]",
         "[components.memory.memory]\nnamespaces = [{ name = \"Notes\", access = \"read-write\" }]",
         "[components.memory.memory]\nnamespaces = [{ name = \"kv.other\" }]",
         "[components.memory.memory]\nnamespaces = [{ name = \"notes\", acess = \"read-write\" }]",
@@ -174,6 +181,41 @@ fn a_component_section_becomes_a_policy() {
         memory.namespaces.iter().map(|n| (n.pattern.to_string(), n.access)).collect();
     let expected = [("notes", Access::ReadOnly), ("team-*", Access::ReadWrite)];
     assert_eq!(granted, expected.map(|(name, access)| (name.to_owned(), access)));
+}
+
+#[test]
+fn a_secret_is_granted_for_one_place_of_requests_to_one_audience() {
+    let config = read_toml(
+        r#"
+        data = "/data"
+        [components.fetch.http]
+        allow = ["GET https://api.example.org/*"]
+        secrets = [
+            { name = "api-key", header = "Authorization", prefix = "Bearer ", audience = "api.example.org" },
+            { name = "other", query = "key", audience = "localhost:8080" },
+            { name = "api-key", body = "token", audience = "api.example.org" },
+        ]
+        "#,
+    )
+    .expect("valid");
+    let fetch = ComponentRef::new("fetch", semver::Version::new(1, 0, 0)).expect("a name");
+    let policies = config.policies.into_policies();
+    let grant = policies.of(&fetch).grant;
+    let uses = &grant.http.as_ref().expect("granted").secrets;
+    let told: Vec<String> = uses
+        .iter()
+        .map(|each| format!("{} in {} to {}", each.name, each.place, each.audience))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "api-key in the header \"authorization\" to api.example.org",
+            "other in the query parameter \"key\" to localhost:8080",
+            "api-key in the body's field \"token\" to api.example.org",
+        ]
+    );
+    let of = |name: &str| policies.secret_audiences(&name.parse().expect("a name"));
+    assert_eq!((of("api-key"), of("other"), of("none")), (1, 1, 0));
 }
 
 #[test]

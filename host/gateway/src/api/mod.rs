@@ -19,6 +19,7 @@ pub(crate) mod models;
 pub(crate) mod ollama;
 pub(crate) mod openai;
 pub(crate) mod replay;
+pub(crate) mod secrets;
 pub(crate) mod store;
 pub(crate) mod tools;
 pub(crate) mod turns;

@@ -15,6 +15,7 @@ mod journal;
 mod memory;
 mod problem;
 mod replay;
+mod secrets;
 mod store;
 mod tool;
 mod turn;
@@ -55,6 +56,7 @@ pub(crate) use memory::{
 };
 pub(crate) use problem::ProblemSchema;
 pub(crate) use replay::{ReplayRequestSchema, ReplaySchema};
+pub(crate) use secrets::{SecretSchema, SecretValueSchema, SecretsRekeyedSchema, SecretsSchema};
 pub(crate) use store::{
     StoreBackupSchema, StoreCheckedSchema, StoreRebuiltSchema, StoreStatsSchema,
     StoreVerdictSchema, StoreVerifySchema,

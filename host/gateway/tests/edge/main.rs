@@ -16,5 +16,6 @@ mod memory;
 mod pressure;
 mod random;
 mod rates;
+mod secrets;
 mod store;
 mod tls;

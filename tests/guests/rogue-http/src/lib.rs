@@ -20,7 +20,7 @@ struct RogueHttp;
 
 impl Guest for RogueHttp {
     fn definitions() -> Vec<Definition> {
-        ["request", "many-fields", "bad-field", "timeouts"]
+        ["request", "many-fields", "bad-field", "timeouts", "find-in-memory"]
             .into_iter()
             .map(|name| Definition {
                 name: name.to_owned(),
@@ -41,6 +41,7 @@ impl Guest for RogueHttp {
             "many-fields" => many_fields(&arguments),
             "bad-field" => bad_field(&arguments),
             "timeouts" => timeouts(&arguments),
+            "find-in-memory" => find_in_memory(&arguments),
             _ => return Err(Error::NotFound(name)),
         }
         .map_err(Error::Failed)?;
@@ -69,6 +70,25 @@ fn request(arguments: &Value) -> Result<Value, String> {
         });
     }
     Ok(json!(seen))
+}
+
+/// Makes a request, keeps all of its answer, and then looks for texts in all the memory there is.
+/// Each byte of a text comes with its bits turned, so that only what came otherwise is found.
+fn find_in_memory(arguments: &Value) -> Result<Value, String> {
+    let answer = send(arguments, None)?;
+    let turned: Vec<Vec<u8>> = serde_json::from_value(arguments["turned"].clone())
+        .map_err(|error| error.to_string())?;
+    let found: Vec<bool> = turned.iter().map(|text| is_in_memory(text)).collect();
+    Ok(json!({"answer": answer, "found": found}))
+}
+
+fn is_in_memory(turned: &[u8]) -> bool {
+    const PAGE_BYTES: usize = 64 << 10;
+    // The first address is the null pointer, which nothing lies at.
+    let end = core::arch::wasm32::memory_size(0) * PAGE_BYTES - turned.len();
+    // SAFETY: every address below the size of a linear memory can be read.
+    let byte = |at: usize| unsafe { core::ptr::read_volatile(at as *const u8) };
+    (1..=end).any(|at| turned.iter().enumerate().all(|(n, turned)| byte(at + n) == !turned))
 }
 
 fn timeouts(arguments: &Value) -> Result<Value, String> {

@@ -185,6 +185,7 @@ impl Host {
         let conversations = Conversations::new(journal.clone());
         let policies = lock(&world.0.policies).clone().into_iter();
         let turns = Turns::new(TurnsHost {
+            custody: door.custody().clone(),
             journal: journal.clone(),
             memory,
             conversations: conversations.clone(),

@@ -93,6 +93,8 @@ fn grant(case: &Case, workspace: &Workspace) -> Result<Grant, Failure> {
         allow: http.allow.iter().map(|rule| rule.0.clone()).collect(),
         // The scripted servers are on loopback, which needs the second key.
         networks: vec![ipnet::IpNet::from(std::net::IpAddr::V4(ADDRESS))],
+        // A case is run without a journal, and so without secrets.
+        secrets: Vec::new(),
     });
     let grant = Grant {
         mounts: workspace.mounts.clone(),
