@@ -138,6 +138,8 @@ pub enum Stream {
     Question(crate::id::QuestionId),
     /// One API key, or one line of refresh tokens.
     Credential(crate::id::KeyId),
+    /// One request for approval by rule.
+    Approval(crate::id::ApprovalId),
     /// The host itself.
     Host,
 }
@@ -154,7 +156,8 @@ impl Stream {
             | Self::Root(_)
             | Self::Turn(_)
             | Self::Question(_)
-            | Self::Credential(_) => true,
+            | Self::Credential(_)
+            | Self::Approval(_) => true,
         }
     }
 
@@ -170,6 +173,7 @@ impl Stream {
                     | "turn"
                     | "question"
                     | "credential"
+                    | "approval"
             )
         })
     }
@@ -185,6 +189,7 @@ impl Stream {
             | Self::Turn(_)
             | Self::Question(_)
             | Self::Credential(_)
+            | Self::Approval(_)
             | Self::Host => 0,
         }
     }
@@ -201,6 +206,7 @@ impl fmt::Display for Stream {
             Self::Turn(id) => write!(f, "turn/{id}"),
             Self::Question(id) => write!(f, "question/{id}"),
             Self::Credential(id) => write!(f, "credential/{id}"),
+            Self::Approval(id) => write!(f, "approval/{id}"),
             Self::Host => f.write_str("host"),
         }
     }
@@ -274,6 +280,16 @@ pub enum EventKind {
     QuestionAsked,
     /// A person answered, or nobody did in time.
     QuestionAnswered,
+    /// A call waits for a person, since a rule says so.
+    ApprovalRequested,
+    /// Somebody said yes or no to it.
+    ApprovalVoted,
+    /// It is decided.
+    ApprovalClosed,
+    /// The call that was approved begins.
+    ApprovalUsed,
+    /// An approval was taken back.
+    ApprovalRevoked,
     /// Tokens and money were spent.
     BudgetSpent,
     /// An API key was made.
@@ -349,6 +365,11 @@ impl EventKind {
         Self::TurnEnded,
         Self::QuestionAsked,
         Self::QuestionAnswered,
+        Self::ApprovalRequested,
+        Self::ApprovalVoted,
+        Self::ApprovalClosed,
+        Self::ApprovalUsed,
+        Self::ApprovalRevoked,
         Self::BudgetSpent,
         Self::KeyIssued,
         Self::KeyRevoked,
@@ -405,6 +426,11 @@ impl EventKind {
             Self::TurnEnded => "turn.ended",
             Self::QuestionAsked => "question.asked",
             Self::QuestionAnswered => "question.answered",
+            Self::ApprovalRequested => "approval.requested",
+            Self::ApprovalVoted => "approval.voted",
+            Self::ApprovalClosed => "approval.closed",
+            Self::ApprovalUsed => "approval.used",
+            Self::ApprovalRevoked => "approval.revoked",
             Self::BudgetSpent => "budget.spent",
             Self::KeyIssued => "key.issued",
             Self::KeyRevoked => "key.revoked",
@@ -453,6 +479,7 @@ mod tests {
             Stream::Root("home".to_owned()),
             Stream::Turn(crate::id::TurnId::new(1)),
             Stream::Question(crate::id::QuestionId::new(1)),
+            Stream::Approval(crate::id::ApprovalId::new(1)),
             Stream::Host,
         ];
         for stream in streams {

@@ -34,6 +34,8 @@ pub struct Principal {
     pub subject: Subject,
     /// Whose data it sees. All of it, and nobody else's.
     pub tenant: Tenant,
+    /// The roles it has, for rules that name one. What they let do is the permissions.
+    pub roles: Vec<RoleName>,
     /// What it may do.
     pub permissions: Permissions,
     /// Which tools and agents that is about.
@@ -47,6 +49,7 @@ impl Principal {
         Arc::new(Self {
             subject: Subject::Host,
             tenant: Tenant::DEFAULT,
+            roles: vec![BuiltIn::Admin.name()],
             permissions: Permissions::ALL,
             reach: Reach::ALL,
         })
@@ -61,6 +64,11 @@ impl Principal {
     /// Whether it may do a thing.
     pub fn may(&self, permission: Permission) -> bool {
         self.permissions.has(permission)
+    }
+
+    /// Whether it has a role.
+    pub fn has_role(&self, role: &RoleName) -> bool {
+        self.roles.contains(role)
     }
 
     /// Whether it may call a tool.
@@ -121,7 +129,8 @@ mod tests {
         let names: Vec<RoleName> =
             roles.iter().map(|role| RoleName::parse(role).expect("a name")).collect();
         let (permissions, reach) = known.of(&names);
-        Principal { subject: Subject::Anybody, tenant: Tenant::DEFAULT, permissions, reach }
+        let (subject, tenant) = (Subject::Anybody, Tenant::DEFAULT);
+        Principal { subject, tenant, roles: names, permissions, reach }
     }
 
     #[test]
