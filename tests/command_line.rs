@@ -91,16 +91,26 @@ fn the_version_names_the_commit() {
 }
 
 #[test]
-fn the_demo_shows_three_jobs_and_four_refusals() {
-    let ran = foreshore_in(&repository(), &["demo", "--json"]);
+fn the_demo_shows_three_jobs_four_refusals_and_a_turn_that_outlives_its_host() {
+    let ran = foreshore_in(&repository(), &["demo", "--json", "--scripted"]);
     assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
     let steps: Vec<serde_json::Value> = serde_json::Deserializer::from_str(&ran.stdout)
         .into_iter()
         .collect::<Result<Vec<_>, _>>()
         .expect("JSON objects, one a step");
-    assert!(steps.len() >= 7, "{steps:?}");
+    assert_eq!(steps.len(), 8, "{steps:?}");
     for step in &steps {
         assert_eq!(step["ok"], json!(true), "{step}");
         assert!(step["name"].is_string() && step["usage"].is_object(), "{step}");
+    }
+    let killed = &steps[7];
+    assert_eq!((&killed["name"], &killed["agent"]), (&json!("killed"), &json!("assistant")));
+    // A model was asked for the table, for each of three lines, and for the answer.
+    assert_eq!(killed["usage"]["tool_calls"], 4, "{killed}");
+    assert_eq!(killed["usage"]["model_calls"], 5, "{killed}");
+    let text = killed["text"].as_str().expect("a text");
+    for part in ["scripted model", "kill -9", "resumed", "reply: Three planets", "none done twice"]
+    {
+        assert!(text.contains(part), "{part}: {text}");
     }
 }

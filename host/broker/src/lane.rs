@@ -1,24 +1,23 @@
 //! One model of one backend: its breaker, its gate, and what is known of it.
 //!
 //! Breakers are per model and not per backend: one model that crashes its server takes no other
-//! with it. Invariant: whatever happens to an attempt, its lease of a probe is reported or given
-//! back ([`Attempt`]).
+//! with it. Who may ask, and what an attempt that was given up leaves behind, is the turnstile's.
 
 mod prepare;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use crate::backend::{Backend, Facts};
-use crate::breaker::{Breaker, BreakerConfig, BreakerState, Decision, Lease, Opened};
+use crate::breaker::BreakerConfig;
 use crate::config::{QueueConfig, RunnerOptions};
 use crate::failure::{Failure, Verdict};
 use crate::flight::Flights;
 use crate::gate::Gate;
 use crate::metrics::LaneCounters;
+use crate::turnstile::{BreakerView, Pass, Shut, Turnstile};
 
 pub(crate) use prepare::{Loading, PrepareError};
 
@@ -67,15 +66,9 @@ pub(crate) struct Lane {
     pub(crate) counters: LaneCounters,
     config: LaneConfig,
     options: RunnerOptions,
-    guard: Mutex<Guard>,
+    turnstile: Arc<Turnstile<Failure>>,
     known: Mutex<Known>,
     preparing: Flights<Loading, Result<Arc<Facts>, Failure>>,
-    outstanding: AtomicUsize,
-}
-
-struct Guard {
-    breaker: Breaker,
-    last_failure: Option<Failure>,
 }
 
 #[derive(Default)]
@@ -85,14 +78,6 @@ struct Known {
     dimensions: Option<usize>,
 }
 
-/// What a breaker looks like from outside, with the last reason.
-pub(crate) struct BreakerView {
-    pub(crate) state: BreakerState,
-    pub(crate) failures: u32,
-    pub(crate) opened: Option<Opened>,
-    pub(crate) last_failure: Option<Failure>,
-}
-
 impl Lane {
     pub(crate) fn new(
         backend: Arc<Backend>,
@@ -100,15 +85,16 @@ impl Lane {
         options: RunnerOptions,
         config: LaneConfig,
     ) -> Self {
-        let breaker = Breaker::new(config.breaker);
+        let running = usize::try_from(backend.concurrency).unwrap_or(usize::MAX);
+        // Those who wait for a load are not in the queue yet, and have the same bound.
+        let inside_max = config.queue.max.saturating_add(running);
         Self {
             gate: Gate::new(backend.concurrency, config.queue),
             counters: LaneCounters::default(),
             options,
-            guard: Mutex::new(Guard { breaker, last_failure: None }),
+            turnstile: Arc::new(Turnstile::new(config.breaker, inside_max)),
             known: Mutex::default(),
             preparing: Flights::new(),
-            outstanding: AtomicUsize::new(0),
             config,
             backend,
             model,
@@ -117,63 +103,43 @@ impl Lane {
 
     /// Requests that have not been answered, those that wait included.
     pub(crate) fn outstanding(&self) -> usize {
-        self.outstanding.load(Ordering::Relaxed)
+        self.turnstile.inside()
     }
 
-    /// Asks the breaker, and makes sure that not too many wait already: those who wait for a
-    /// load are not in the queue yet, and have the same bound.
+    /// Asks the breaker, and makes sure that not too many wait already.
     ///
     /// # Errors
     /// [`Failure::Open`] or [`Failure::Queue`].
     pub(crate) fn begin(self: &Arc<Self>) -> Result<Attempt, Failure> {
-        let lease = self.decide()?;
-        let before = self.outstanding.fetch_add(1, Ordering::Relaxed);
-        let attempt = Attempt { lane: Arc::clone(self), lease };
-        let running = usize::try_from(self.backend.concurrency).unwrap_or(usize::MAX);
-        if before >= self.config.queue.max.saturating_add(running) {
-            let (backend, model) = (&self.backend.name, &self.model);
-            return Err(Failure::Queue {
-                reason: format!("the queue for {model} of {backend} is full"),
-                retry_after_ms: self.gate.retry_after_ms(),
-            });
+        match self.turnstile.enter(self.now_ms()) {
+            Ok(pass) => Ok(Attempt { lane: Arc::clone(self), pass }),
+            Err(shut) => Err(self.refusal(shut)),
         }
-        Ok(attempt)
     }
 
     /// Takes the lease of a probe if one is due; for whoever probes of itself.
     pub(crate) fn begin_probe(self: &Arc<Self>) -> Option<Attempt> {
-        let is_closed = {
-            let guard = self.guard();
-            guard.breaker.state(self.now_ms()) == BreakerState::Closed
-        };
-        if is_closed { None } else { self.begin().ok() }
+        if self.is_open() { self.begin().ok() } else { None }
     }
 
-    fn decide(&self) -> Result<Option<Lease>, Failure> {
-        let now_ms = self.now_ms();
-        match self.guard().breaker.decide(now_ms) {
-            Decision::Allowed => Ok(None),
-            Decision::Probe(lease) => Ok(Some(lease)),
-            Decision::Refused { retry_in_ms } => Err(Failure::Open { retry_in_ms }),
+    fn refusal(&self, shut: Shut) -> Failure {
+        match shut {
+            Shut::Open { retry_in_ms } => Failure::Open { retry_in_ms },
+            Shut::Full => Failure::Queue {
+                reason: format!("the queue for {} of {} is full", self.model, self.backend.name),
+                retry_after_ms: self.gate.retry_after_ms(),
+            },
         }
     }
 
     /// What its breaker looks like, and what its clock says.
-    pub(crate) fn breaker(&self) -> (BreakerView, u64) {
+    pub(crate) fn breaker(&self) -> (BreakerView<Failure>, u64) {
         let now_ms = self.now_ms();
-        let guard = self.guard();
-        let view = BreakerView {
-            state: guard.breaker.state(now_ms),
-            failures: guard.breaker.failures(now_ms),
-            opened: guard.breaker.opened(now_ms),
-            last_failure: guard.last_failure.clone(),
-        };
-        (view, now_ms)
+        (self.turnstile.view(now_ms), now_ms)
     }
 
     pub(crate) fn is_open(&self) -> bool {
-        let now_ms = self.now_ms();
-        self.guard().breaker.state(now_ms) != BreakerState::Closed
+        !self.turnstile.is_closed(self.now_ms())
     }
 
     /// How the model is run: what the operator pinned, within what the model takes.
@@ -203,12 +169,8 @@ impl Lane {
         u64::try_from(self.config.origin.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    fn guard(&self) -> MutexGuard<'_, Guard> {
-        // A std mutex: nothing awaits while it is held.
-        self.guard.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn known(&self) -> MutexGuard<'_, Known> {
+        // A std mutex: nothing awaits while it is held.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -216,8 +178,7 @@ impl Lane {
 /// An attempt that the breaker let through.
 pub(crate) struct Attempt {
     lane: Arc<Lane>,
-    /// `None` once it was reported.
-    lease: Option<Lease>,
+    pass: Pass<Failure>,
 }
 
 impl Attempt {
@@ -226,7 +187,7 @@ impl Attempt {
     }
 
     pub(crate) fn is_probe(&self) -> bool {
-        self.lease.is_some()
+        self.pass.is_probe()
     }
 
     /// Asks the breaker again, after having waited.
@@ -234,50 +195,25 @@ impl Attempt {
     /// # Errors
     /// [`Failure::Open`].
     pub(crate) fn confirm(&mut self) -> Result<(), Failure> {
-        if self.lease.is_none() {
-            self.lease = self.lane.decide()?;
-        }
-        Ok(())
+        self.pass.confirm(self.lane.now_ms()).map_err(|shut| self.lane.refusal(shut))
     }
 
     /// It went well.
     pub(crate) fn succeeded(&mut self) {
-        self.lease = None;
-        let mut guard = self.lane.guard();
-        guard.breaker.succeeded();
+        self.pass.succeeded();
     }
 
     /// It did not. What that means for the breaker is the failure's to say.
     pub(crate) fn failed(&mut self, failure: &Failure) {
         match failure.verdict() {
-            Verdict::Healthy => self.succeeded(),
-            Verdict::Unknown => self.release(),
+            Verdict::Healthy => self.pass.succeeded(),
+            Verdict::Unknown => self.pass.release(),
             Verdict::Broken => {
-                let now_ms = self.lane.now_ms();
-                let lease = self.lease.take();
-                let mut guard = self.lane.guard();
-                let was_open = guard.breaker.opened(now_ms).is_some();
-                guard.breaker.failed(lease, now_ms);
-                guard.last_failure = Some(failure.clone());
-                if !was_open && guard.breaker.opened(now_ms).is_some() {
-                    drop(guard);
+                if self.pass.failed(failure.clone(), self.lane.now_ms()) {
                     let (backend, model) = (&self.lane.backend.name, &self.lane.model);
                     tracing::warn!(backend, model, ?failure, "left alone for a while");
                 }
             }
         }
-    }
-
-    fn release(&mut self) {
-        if let Some(lease) = self.lease.take() {
-            self.lane.guard().breaker.released(lease);
-        }
-    }
-}
-
-impl Drop for Attempt {
-    fn drop(&mut self) {
-        self.release();
-        self.lane.outstanding.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -45,6 +45,15 @@ mod probe;
 mod queue;
 mod spending;
 mod tls;
+mod turnstile;
+#[cfg(test)]
+mod turnstile_model;
+
+/// The locks of what a model checker goes through with its own.
+mod sync {
+    pub(crate) use std::sync::atomic::AtomicUsize;
+    pub(crate) use std::sync::{Mutex, MutexGuard};
+}
 
 pub use backend::ollama::Progress;
 pub use breaker::BreakerState;

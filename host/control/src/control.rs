@@ -42,7 +42,7 @@ use crate::events::{EventFilter, Page};
 use crate::identities::Identities;
 use crate::integrity::Integrity;
 use crate::invoke::{Invocation, Invoker, failure};
-use crate::memory::Memory;
+use crate::memory::{Meaning, MeaningConfig, MeaningUpkeep, Memory};
 use crate::record::Recorder;
 use crate::summary::{Check, ComponentSummary, Readiness, ToolSummary};
 
@@ -85,6 +85,10 @@ pub struct ControlConfig {
     pub agents: BTreeMap<String, AgentPolicy>,
     /// Who asks models, for agents and for people; a host without has none.
     pub inference: Option<Inference>,
+    /// How memory is searched by meaning, through [`Self::inference`]; by words alone without.
+    pub meaning: Option<MeaningConfig>,
+    /// Whether this host sees to the vectors of records.
+    pub meaning_upkeep: MeaningUpkeep,
     /// Who asks models for agents, where it is not [`Self::inference`]: for tests.
     pub models: Option<Arc<dyn Models>>,
     /// How turns are run.
@@ -112,6 +116,8 @@ impl ControlConfig {
             roles: Roles::default(),
             agents: BTreeMap::new(),
             inference: None,
+            meaning: None,
+            meaning_upkeep: MeaningUpkeep::default(),
             models: None,
             turns: TurnsConfig::default(),
             budgets: BudgetsConfig::default(),
@@ -175,7 +181,16 @@ impl Control {
         recorder.host(EventKind::HostStarted).await?;
 
         let identities = Identities::open(journal.clone(), config.roles)?;
-        let memory = Memory::new(journal.clone());
+        let tasks = TaskTracker::new();
+        let stop = CancellationToken::new();
+        let memory = match (config.meaning, &config.inference) {
+            (Some(meaning), Some(inference)) => {
+                let embedder = Arc::new(inference.clone());
+                let meaning = Meaning::new(meaning, embedder, tasks.clone(), stop.clone());
+                Memory::with_meaning(journal.clone(), meaning)
+            }
+            _ => Memory::new(journal.clone()),
+        };
         let integrity = Arc::new(Integrity::open(journal.clone(), config.roots)?);
         let egress = Egress::new(config.egress)?;
         let door = Arc::new(Door::new(egress, recorder.clone(), memory.clone()));
@@ -202,8 +217,6 @@ impl Control {
             unusable(&config.components_directory.clone().unwrap_or_default(), error)
         })?;
 
-        let tasks = TaskTracker::new();
-        let stop = CancellationToken::new();
         if let Some(watch) = watch {
             tasks.spawn(watch.run(Arc::clone(&components), stop.clone()));
         }
@@ -212,6 +225,9 @@ impl Control {
         tasks.spawn(Arc::clone(&integrity).keep_bounds(stop.clone()));
         let upkeep = Upkeep::new(journal.clone(), &config.journal);
         tasks.spawn(memory.clone().sweep(stop.clone()));
+        if config.meaning_upkeep == MeaningUpkeep::Keeps {
+            tasks.spawn(memory.clone().keep_meanings());
+        }
         if let Some(checkpoints) = journal.checkpoints() {
             if let Some(url) = config.checkpoint_webhook {
                 let webhook = Webhook::new(url, TlsClient::new(Vec::new()), Patience::default());
@@ -509,6 +525,7 @@ impl Control {
                 check("journal", journal_ok, journal),
                 check("components", true, format!("{loaded} loaded, {refused} refused")),
                 check("models", true, models),
+                check("memory", true, self.memory.meaning_line()),
                 check("capacity", true, capacity.to_owned()),
                 check(
                     "drain",

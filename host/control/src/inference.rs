@@ -17,6 +17,7 @@ use foreshore_domain::inference::{
 };
 use foreshore_domain::ports::BoxFuture;
 
+use crate::memory::{Embedder, Urgency};
 use crate::turns::{Asker, Models};
 use crate::{budgets, clock};
 
@@ -117,6 +118,11 @@ fn person(who: &str) -> Caller {
     caller
 }
 
+/// Nobody waits; the budget is that of the tenant all the same.
+fn memory() -> Caller {
+    Caller { priority: Priority::Background, ..person("memory") }
+}
+
 fn agent(asker: &Asker) -> Caller {
     let name = format!("agent:{}", asker.agent);
     let mut caller = Caller::new(asker.tenant.as_str(), name, Priority::Agent);
@@ -124,6 +130,20 @@ fn agent(asker: &Asker) -> Caller {
     caller.budgets = budgets::keys(&asker.tenant, &asker.agent, Some(&asker.conversation));
     caller.at_unix_ms = clock::now_unix_ms();
     caller
+}
+
+impl Embedder for Inference {
+    fn embed(
+        &self,
+        request: EmbedRequest,
+        urgency: Urgency,
+    ) -> BoxFuture<'_, Result<Embeddings, InferenceError>> {
+        let caller = match urgency {
+            Urgency::Waited => person("memory"),
+            Urgency::Background => memory(),
+        };
+        Box::pin(self.broker.embed(request, caller))
+    }
 }
 
 impl Models for Inference {

@@ -6,8 +6,10 @@
 
 mod fault;
 mod large;
+mod meaning;
 mod prepare;
 mod quota;
+mod search;
 #[cfg(test)]
 mod tests;
 
@@ -19,13 +21,18 @@ use foreshore_domain::memory::{
     Embedding, Importance, JsonText, Key, MemoryDeleted, MemoryPut, MemoryRelated, Namespace,
     Origin, Relation, Tags, Ttl,
 };
-use foreshore_store::memory::{Found, Keys, Paths, Query, Related, Usage, Version};
+use foreshore_store::memory::{Keys, Paths, Related, Usage, Version};
 use foreshore_store::{Blob, Commit, Condition, Journal, Receipt};
 use tokio_util::sync::CancellationToken;
 
 pub use self::fault::MemoryFault;
 pub use self::large::VALUE_MAX_BYTES;
+pub(crate) use self::meaning::Meaning;
+pub use self::meaning::{
+    BackfillState, Embedder, MeaningConfig, MeaningStatus, MeaningUpkeep, Urgency,
+};
 use self::quota::Quotas;
+pub use self::search::{Findings, Search};
 use crate::clock;
 
 /// The most keys, versions or relations of one answer.
@@ -40,6 +47,8 @@ const SWEEP_AT_ONCE: usize = 200;
 pub struct Memory {
     journal: Journal,
     quotas: Quotas,
+    /// Who embeds its texts; `None` where it is searched by words alone.
+    meaning: Option<Arc<Meaning>>,
 }
 
 /// A record to be written.
@@ -67,7 +76,7 @@ pub struct Put {
 
 impl Memory {
     pub(crate) fn new(journal: Journal) -> Self {
-        Self { journal, quotas: Quotas::default() }
+        Self { journal, quotas: Quotas::default(), meaning: None }
     }
 
     /// Writes a record; gives back its version, which is on disk.
@@ -284,20 +293,6 @@ impl Memory {
     ) -> Result<Keys, MemoryFault> {
         let reader = self.journal.memory(tenant, clock::now_unix_ms())?;
         Ok(reader.list(namespace.as_str(), prefix, after, limit.min(PAGE_MAX))?)
-    }
-
-    /// The records that match best.
-    ///
-    /// # Errors
-    /// See [`Self::get`].
-    pub fn search(
-        &self,
-        tenant: &Tenant,
-        namespace: &Namespace,
-        query: &Query<'_>,
-    ) -> Result<Found, MemoryFault> {
-        let reader = self.journal.memory(tenant, clock::now_unix_ms())?;
-        Ok(reader.search(namespace.as_str(), query)?)
     }
 
     /// The relations of a key, in either direction.

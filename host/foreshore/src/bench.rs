@@ -5,6 +5,9 @@
 //! two things measured in turn holds. Ours and floor alternate, and the median of the rounds
 //! counts. The invariant: a floor does the same work with the same guest, and nothing else.
 
+mod agents;
+mod bare;
+mod breaker;
 mod call;
 mod cold;
 mod control;
@@ -17,6 +20,9 @@ mod idle;
 mod journal;
 mod load;
 mod memory;
+mod stream;
+mod turn;
+mod waiting;
 
 use serde_json::{Value, json};
 
@@ -41,6 +47,8 @@ pub(crate) enum Target {
     RatioAtMost(f64),
     /// Ours over floor is at least this.
     RatioAtLeast(f64),
+    /// Ours is at most so much more than the floor, in the row's unit.
+    AddedAtMost(f64),
     /// Ours is at most this, in the row's unit.
     AtMost(f64),
     /// Ours is at least this, in the row's unit.
@@ -59,6 +67,7 @@ impl Row {
         match self.target {
             Target::RatioAtMost(most) => self.ratio().map(|ratio| ratio <= most),
             Target::RatioAtLeast(least) => self.ratio().map(|ratio| ratio >= least),
+            Target::AddedAtMost(most) => self.floor.map(|floor| self.ours - floor <= most),
             Target::AtMost(most) => Some(self.ours <= most),
             Target::AtLeast(least) => Some(self.ours >= least),
             Target::Reported => None,
@@ -69,6 +78,7 @@ impl Row {
         match self.target {
             Target::RatioAtMost(most) => format!("<= {most}x"),
             Target::RatioAtLeast(least) => format!(">= {least}x"),
+            Target::AddedAtMost(most) => format!("+ {most} at most"),
             Target::AtMost(most) => format!("<= {most} {}", self.unit),
             Target::AtLeast(least) => format!(">= {least} {}", self.unit),
             Target::Reported => "reported".to_owned(),
@@ -127,6 +137,26 @@ const BENCHMARKS: &[Benchmark] = &[
         run: cold::run,
     },
     Benchmark { name: "idle", about: "memory of 1,000 registered components", run: idle::run },
+    Benchmark {
+        name: "idle-turns",
+        about: "memory of 2,000 conversations that wait for a person",
+        run: waiting::run,
+    },
+    Benchmark {
+        name: "turn",
+        about: "a turn of 4 model calls and 3 tool calls / the same requests and commits bare",
+        run: turn::run,
+    },
+    Benchmark {
+        name: "stream",
+        about: "a piece of a model's answer through the host / straight",
+        run: stream::run,
+    },
+    Benchmark {
+        name: "breaker",
+        about: "the decision of a breaker, and being refused by an open one",
+        run: breaker::run,
+    },
     Benchmark { name: "cpu", about: "CPU-heavy guests / the same code native", run: cpu::run },
     Benchmark {
         name: "fair",
@@ -202,6 +232,7 @@ impl Bench {
             "hello" => http::hello(),
             "cold" => cold::part(),
             "idle" => idle::part(),
+            "waiting" => waiting::part(),
             other => anyhow::bail!("no part is called \"{other}\""),
         }
     }
@@ -265,6 +296,9 @@ mod tests {
         assert_eq!(row(Some(10.0), 19.0, Target::RatioAtMost(2.0)).holds(), Some(true));
         assert_eq!(row(Some(10.0), 21.0, Target::RatioAtMost(2.0)).holds(), Some(false));
         assert_eq!(row(Some(10.0), 5.0, Target::RatioAtLeast(0.4)).holds(), Some(true));
+        assert_eq!(row(Some(10.0), 12.0, Target::AddedAtMost(2.0)).holds(), Some(true));
+        assert_eq!(row(Some(10.0), 12.1, Target::AddedAtMost(2.0)).holds(), Some(false));
+        assert_eq!(row(None, 4.0, Target::AddedAtMost(5.0)).holds(), None);
         assert_eq!(row(None, 4.0, Target::AtMost(5.0)).holds(), Some(true));
         assert_eq!(row(None, 4.0, Target::RatioAtMost(5.0)).holds(), None);
         assert_eq!(row(Some(1.0), 4.0, Target::Reported).holds(), None);

@@ -95,7 +95,11 @@ pub(crate) fn ask_agents<T>(
     ask_by(config, Plan::agents(config), question)
 }
 
-fn ask_by<T>(
+/// As [`ask`], of a host for some purpose.
+///
+/// # Errors
+/// As [`ask`].
+pub(crate) fn ask_by<T>(
     config: &Config,
     plan: Plan,
     question: impl AsyncFnOnce(&Client) -> Result<T, Failure>,
@@ -117,6 +121,11 @@ pub(crate) async fn running(config: &Config) -> Option<SocketAddr> {
 }
 
 impl Client {
+    /// Asks the server that listens there, and shows it a token.
+    pub(crate) fn at(address: SocketAddr, token: String) -> Self {
+        Self { address, token: Some(token), own: None }
+    }
+
     async fn find(config: &Config, plan: Plan) -> Result<Self, Failure> {
         if let Some(address) = running(config).await {
             let token = token_file::of_command(&config.data)?;

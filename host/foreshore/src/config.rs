@@ -9,6 +9,7 @@ pub(crate) mod auth;
 pub(crate) mod budgets;
 pub(crate) mod files;
 pub(crate) mod inference;
+mod memory;
 pub(crate) mod policies;
 pub(crate) mod print;
 mod reader;
@@ -161,6 +162,7 @@ impl Config {
         let mut tree = Node::table(Origin::Default);
         layers.into_iter().for_each(|layer| tree.overlay(layer));
         let sections = Sections::deserialize(&tree)?;
+        check_listen(&sections).map_err(|refusal| refusal.located(&tree))?;
         let policies = PolicyTable::parse(&sections).map_err(|refusal| refusal.located(&tree))?;
         let data = sections
             .data
@@ -171,6 +173,21 @@ impl Config {
             sections.components_directory.clone().unwrap_or_else(|| data.join("components"));
         Ok(Self { sections, policies, data, components_directory, file, tree })
     }
+}
+
+/// Credentials do not cross a network in the clear, unless the operator says that a proxy sees to
+/// it.
+fn check_listen(sections: &Sections) -> Result<(), Refusal> {
+    let server = &sections.server;
+    let address = server.listen.0.0;
+    if address.ip().is_loopback() || server.plaintext {
+        return Ok(());
+    }
+    let message = format!(
+        "{address} is no loopback address, and credentials would cross the network in the clear; set server.plaintext = true if a proxy in front has TLS, or listen on 127.0.0.1:{}",
+        address.port()
+    );
+    Err(Refusal::new(&["server", "listen"], &message))
 }
 
 #[cfg(test)]

@@ -53,7 +53,11 @@ pub(crate) fn of_command(data: &Path) -> Result<Option<String>, Failure> {
     }
 }
 
-fn read(file: &Path) -> io::Result<String> {
+/// The credential in a file.
+///
+/// # Errors
+/// It cannot be read, or is not its owner's alone.
+pub(crate) fn read(file: &Path) -> io::Result<String> {
     let metadata = std::fs::metadata(file)?;
     let mode = metadata.permissions().mode() & 0o777;
     if metadata.is_file() && mode & 0o077 != 0 {

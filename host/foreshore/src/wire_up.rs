@@ -13,6 +13,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use bytes::Bytes;
 use foreshore_broker::Broker;
+use foreshore_control::memory::MeaningUpkeep;
 use foreshore_control::{
     BudgetsConfig, Compiler, ConcurrencyConfig, Control, ControlConfig, EgressConfig, EngineConfig,
     Inference, JournalPlace, LoaderConfig, Origin, Selection, Source, TurnsConfig,
@@ -56,8 +57,8 @@ pub(crate) struct Plan {
 
 /// A server keeps a record and takes up what changes; a command does its work and ends; a keeper
 /// is a command that changes the components directory; the journal's command works on the
-/// journal itself, that of files also watches them, and that of agents runs them. An ephemeral
-/// server keeps its record in memory.
+/// journal itself, that of files also watches them, that of agents runs them, and that of memory
+/// searches it. An ephemeral server keeps its record in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
     Server,
@@ -67,6 +68,7 @@ pub(crate) enum Purpose {
     Journal,
     Files,
     Agents,
+    Memory,
 }
 
 impl Plan {
@@ -130,6 +132,11 @@ impl Plan {
         Self { purpose: Purpose::Agents, ..Self::command(config, Selection::All) }
     }
 
+    /// A command about memory, where no server has the journal.
+    pub(crate) fn memory(config: &Config) -> Self {
+        Self { purpose: Purpose::Memory, ..Self::empty(config) }
+    }
+
     /// A command about the files that a server watches.
     pub(crate) fn files(config: &Config) -> Self {
         Self { purpose: Purpose::Files, ..Self::empty(config) }
@@ -152,7 +159,7 @@ pub(crate) async fn start(config: &Config, plan: Plan) -> Result<Arc<Control>, F
     let runs_agents = is_server || plan.purpose == Purpose::Agents;
     let watch = is_server && plan.uses_directory;
     let journal = match plan.purpose {
-        Purpose::Server | Purpose::Journal | Purpose::Files | Purpose::Agents => {
+        Purpose::Server | Purpose::Journal | Purpose::Files | Purpose::Agents | Purpose::Memory => {
             JournalPlace::File(journal_path(config))
         }
         Purpose::Ephemeral | Purpose::Command | Purpose::Keeper => JournalPlace::InMemory,
@@ -160,7 +167,7 @@ pub(crate) async fn start(config: &Config, plan: Plan) -> Result<Arc<Control>, F
     if !is_server {
         engine.slots = SLOTS_OF_ONE_CALL;
     }
-    if is_server || matches!(plan.purpose, Purpose::Journal | Purpose::Files | Purpose::Agents) {
+    if matches!(journal, JournalPlace::File(_)) || is_server {
         std::fs::create_dir_all(&config.data)
             .with_context(|| format!("data directory {}", config.data.display()))
             .map_err(Failure::Start)?;
@@ -172,8 +179,10 @@ pub(crate) async fn start(config: &Config, plan: Plan) -> Result<Arc<Control>, F
         Purpose::Server | Purpose::Ephemeral | Purpose::Files | Purpose::Agents => {
             config.watched_roots()?
         }
-        Purpose::Command | Purpose::Keeper | Purpose::Journal => Vec::new(),
+        Purpose::Command | Purpose::Keeper | Purpose::Journal | Purpose::Memory => Vec::new(),
     };
+    let searches = runs_agents || plan.purpose == Purpose::Memory;
+    let meaning = if searches { config.meaning()? } else { None };
     let webhook = sections.journal.checkpoint_webhook.clone().map(|url| url.0);
     let control = ControlConfig {
         engine,
@@ -187,7 +196,9 @@ pub(crate) async fn start(config: &Config, plan: Plan) -> Result<Arc<Control>, F
         selection: plan.selection,
         concurrency: concurrency(&sections.concurrency),
         agents: if runs_agents { config.agents()? } else { BTreeMap::new() },
-        inference: if runs_agents { Some(inference(config)?) } else { None },
+        inference: if runs_agents || meaning.is_some() { Some(inference(config)?) } else { None },
+        meaning,
+        meaning_upkeep: if is_server { MeaningUpkeep::Keeps } else { MeaningUpkeep::Leaves },
         turns: turns(&sections.concurrency),
         budgets: if runs_agents { config.budgets()? } else { BudgetsConfig::default() },
         egress: plan.egress,
@@ -334,21 +345,6 @@ pub(crate) fn gateway(config: &Config) -> GatewayConfig {
     }
 }
 
-/// Credentials do not cross a network in the clear, unless the operator says that a proxy sees to
-/// it.
-fn check_listen(config: &Config) -> Result<(), ConfigError> {
-    let server = &config.sections.server;
-    let address = server.listen.0.0;
-    if address.ip().is_loopback() || server.plaintext {
-        return Ok(());
-    }
-    let message = format!(
-        "{address} is no loopback address, and credentials would cross the network in the clear; set server.plaintext = true if a proxy in front has TLS, or listen on 127.0.0.1:{}",
-        address.port()
-    );
-    Err(config.refused(&["server", "listen"], &message))
-}
-
 /// Whether the parts would accept their settings; nothing is started.
 ///
 /// # Errors
@@ -361,7 +357,7 @@ pub(crate) fn check(config: &Config) -> Result<(), ConfigError> {
     config.issuers()?;
     config.budgets()?;
     config.inference()?;
-    check_listen(config)?;
+    config.meaning()?;
     gateway(config).checked().map_err(|error| config.refused(&["server"], &error))?;
     let ceiling = engine(&config.sections.runtime).memory_ceiling_bytes;
     for (name, limits) in config.policies.limits() {

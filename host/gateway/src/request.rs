@@ -150,7 +150,7 @@ async fn answer(peer: &Arc<Peer>, request: Request<Incoming>, id: &HeaderValue) 
         Route::Tool => api::tools::show(&peer.edge, &head, name),
         Route::Components => api::components::list(&peer.edge, &head),
         Route::Component => api::components::one(peer, &head, body, name).await,
-        Route::Namespaces => api::memory::namespaces(peer, &head),
+        Route::Namespaces => api::memory::namespaces(peer, &head).await,
         Route::Namespace => api::memory::list(peer, &head, name),
         Route::Record => api::memory::record(peer, &head, body, (name, &matched.second)).await,
         Route::Versions => api::memory::versions(peer, &head, (name, &matched.second)),

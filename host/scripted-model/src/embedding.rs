@@ -4,16 +4,42 @@
 //! little; the sum is brought to length 1. Texts that share words are near by cosine, texts that
 //! share none are near only by chance. (Weinberger et al., Feature Hashing, 2009.)
 
+use std::collections::HashMap;
+
 /// The vector of `text`: of length 1, the same on each machine and in each version.
 ///
 /// A text without words gets the first unit vector. `dimensions` of 0 is taken as 1.
 pub fn embed(text: &str, dimensions: usize) -> Vec<f32> {
+    embed_with(text, dimensions, &Synonyms::default())
+}
+
+/// Words that mean the same.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Synonyms(HashMap<String, String>);
+
+impl Synonyms {
+    /// Groups of words; each stands for the first of its group.
+    pub(crate) fn new(groups: &[Vec<String>]) -> Self {
+        let mut first_of = HashMap::new();
+        for group in groups {
+            let Some(first) = group.first() else { continue };
+            for word in group {
+                first_of.insert(word.to_lowercase(), first.to_lowercase());
+            }
+        }
+        Self(first_of)
+    }
+}
+
+/// As [`embed`], by a model that knows words that mean the same.
+pub(crate) fn embed_with(text: &str, dimensions: usize, synonyms: &Synonyms) -> Vec<f32> {
     let dimensions = dimensions.max(1);
     let mut vector = vec![0.0_f32; dimensions];
     for word in text.to_lowercase().split(|it: char| !it.is_alphanumeric()) {
         if word.is_empty() {
             continue;
         }
+        let word = synonyms.0.get(word).map_or(word, String::as_str);
         add(&mut vector, word, 1.0);
         let letters: Vec<char> = format!("^{word}$").chars().collect();
         for trigram in letters.windows(3) {
@@ -73,6 +99,16 @@ mod tests {
         let far = cosine(question, "bread needs flour, salt and water");
         assert!(near > far + 0.2, "{near} is not well above {far}");
         assert!((cosine(question, question) - 1.0).abs() < 1e-5);
+    }
+
+    #[test]
+    fn words_that_mean_the_same_have_one_vector() {
+        let groups = [vec!["Boat".to_owned(), "vessel".to_owned(), "ship".to_owned()]];
+        let synonyms = Synonyms::new(&groups);
+        let with = |text| embed_with(text, 256, &synonyms);
+        assert_eq!(with("a VESSEL leaves"), with("a ship leaves"));
+        assert_eq!(with("a vessel leaves"), embed("a boat leaves", 256));
+        assert_ne!(with("a train leaves"), with("a ship leaves"));
     }
 
     /// Whoever stored vectors of one version searches them with another.

@@ -90,7 +90,7 @@
 //! Without `[[models]]` every model exists. With them, a model has a `name` and may have
 //! `family`, `parameter_size`, `quantization`, `size_bytes`, `context_length`,
 //! `embedding_dimensions`, `capabilities` (`completion`, `tools`, `thinking`, `vision`,
-//! `embedding`, `insert`), `remote_host`, `remote_model`, `load_ms`, `loaded`, `keep_alive_ms`,
+//! `embedding`, `insert`), `synonyms` (lists of words that have one vector), `remote_host`, `remote_model`, `load_ms`, `loaded`, `keep_alive_ms`,
 //! `on_cancel` (`"keep-load"`, or `"stop-load"`: who goes away during a load that he began ends it
 //! for all) and `pull` (`{ steps, step_ms, error }`: it is not there until it is pulled). `[server]`
 //! has `parallel` (1), `queue` (512), `version`, and `api_key` for the OpenAI face.

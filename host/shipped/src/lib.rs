@@ -24,7 +24,7 @@ pub struct Shipped {
 }
 
 /// What stands behind `foreshore bench`: carried, and never served unless it is added by hand.
-const BENCHMARK_GUESTS: &[&str] = &["bench", "bench-http"];
+const BENCHMARK_GUESTS: &[&str] = &["bench", "bench-agent", "bench-http"];
 
 /// The components in the binary, in the order of their names.
 pub fn components() -> &'static [Shipped] {
@@ -34,7 +34,7 @@ pub fn components() -> &'static [Shipped] {
     &COMPONENTS
 }
 
-/// A guest of the benchmarks: `bench` or `bench-http`.
+/// A guest of the benchmarks: `bench`, `bench-agent` or `bench-http`.
 pub fn benchmark_guest(name: &str) -> Option<Shipped> {
     embedded().find(|shipped| shipped.name == name && BENCHMARK_GUESTS.contains(&name))
 }
@@ -43,7 +43,12 @@ fn embedded() -> impl Iterator<Item = Shipped> {
     let embedded: &[(&'static str, &'static str, &'static [u8])] =
         include!(concat!(env!("OUT_DIR"), "/components.rs"));
     embedded.iter().map(|&(name, version, bytes)| {
-        let name = if name == "bench_http" { "bench-http" } else { name };
+        // A file of cargo's has the name of the library.
+        let name = match name {
+            "bench_agent" => "bench-agent",
+            "bench_http" => "bench-http",
+            name => name,
+        };
         Shipped { name, version, bytes, limits: limits(name) }
     })
 }

@@ -384,8 +384,17 @@ impl Journal {
     /// [`ReadError`].
     pub fn memory(&self, tenant: &Tenant, now_unix_ms: u64) -> Result<MemoryReader<'_>, ReadError> {
         let read = self.db()?.begin_read()?;
+        self.memory_in(&read, tenant, now_unix_ms)
+    }
+
+    pub(crate) fn memory_in(
+        &self,
+        read: &redb::ReadTransaction,
+        tenant: &Tenant,
+        now_unix_ms: u64,
+    ) -> Result<MemoryReader<'_>, ReadError> {
         let caches = &self.0.shared.caches;
-        let reader = MemoryReader::open(&read, tenant.as_str(), now_unix_ms)?;
+        let reader = MemoryReader::open(read, tenant.as_str(), now_unix_ms)?;
         Ok(reader.with_caches(&caches.records, &caches.vectors)?)
     }
 

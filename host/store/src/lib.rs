@@ -22,6 +22,7 @@ mod frame;
 mod frames;
 mod group;
 mod journal;
+mod meanings;
 mod meta;
 mod payloads;
 mod queue;

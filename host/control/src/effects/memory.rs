@@ -15,10 +15,10 @@ use foreshore_domain::effect::{
 use foreshore_domain::event::Tenant;
 use foreshore_domain::grant::{Access, bucket};
 use foreshore_domain::memory::{Namespace, Origin, ValueRef};
-use foreshore_store::memory::{HITS_MAX, Method, Query, Version};
+use foreshore_store::memory::{HITS_MAX, Method, Version};
 
 use super::Door;
-use crate::memory::{Memory, MemoryFault, Put};
+use crate::memory::{Memory, MemoryFault, Put, Search};
 use crate::record::Recorder;
 
 /// The most versions of a record of one answer: all that are kept.
@@ -31,20 +31,8 @@ impl Door {
         read: MemoryRead,
     ) -> Result<Recalled, EffectError> {
         let namespace = reached(call, read.space, Access::ReadOnly)?;
-        let memory = self.memory.clone();
-        let answered = if let MemoryReadKind::Get { .. } = read.kind {
-            look_up(&memory, &call.principal.tenant, &namespace, read.kind)
-        } else {
-            // What may read thousands of rows does not hold a thread that serves calls.
-            let tenant = call.principal.tenant.clone();
-            let looked_up = tokio::task::spawn_blocking(move || {
-                look_up(&memory, &tenant, &namespace, read.kind)
-            });
-            looked_up.await.unwrap_or_else(|error| {
-                Err(MemoryFault::Store { message: format!("a look-up ended early: {error}") })
-            })
-        };
-        answered.map_err(refused)
+        let tenant = call.principal.tenant.clone();
+        look_up(&self.memory, tenant, namespace, read.kind).await.map_err(refused)
     }
 
     pub(super) async fn remember(
@@ -102,36 +90,44 @@ fn reached(call: &CallContext, space: Space, access: Access) -> Result<Namespace
     }
 }
 
-pub(super) fn look_up(
+/// What is asked for, read where it holds up nobody.
+pub(super) async fn look_up(
     memory: &Memory,
-    tenant: &Tenant,
-    namespace: &Namespace,
+    tenant: Tenant,
+    namespace: Namespace,
     kind: MemoryReadKind,
 ) -> Result<Recalled, MemoryFault> {
-    Ok(match kind {
+    match kind {
         MemoryReadKind::Get { key } => {
-            let version = memory.get(tenant, namespace, &key, None)?;
+            let version = memory.get(&tenant, &namespace, &key, None)?;
             let mut entry = version.as_deref().and_then(|version| entry(key.as_str(), version));
             if let (Some(version), Some(entry)) = (&version, &mut entry)
                 && let Some(value) = memory.value(version)?
             {
                 value.as_str().clone_into(&mut entry.value);
             }
-            Recalled::Entry(entry)
+            Ok(Recalled::Entry(entry))
         }
         MemoryReadKind::Versions { key, limit } => {
-            let versions = memory.versions(tenant, namespace, &key, limit.min(VERSIONS_MAX))?;
-            let entries = versions.iter().filter_map(|version| entry(key.as_str(), version));
-            Recalled::Entries(entries.collect())
+            read(memory, move |memory| {
+                let limit = limit.min(VERSIONS_MAX);
+                let versions = memory.versions(&tenant, &namespace, &key, limit)?;
+                let entries = versions.iter().filter_map(|version| entry(key.as_str(), version));
+                Ok(Recalled::Entries(entries.collect()))
+            })
+            .await
         }
         MemoryReadKind::List { prefix, after, limit } => {
-            Recalled::Keys(memory.list(tenant, namespace, &prefix, after.as_deref(), limit)?.keys)
+            read(memory, move |memory| {
+                let page = memory.list(&tenant, &namespace, &prefix, after.as_deref(), limit)?;
+                Ok(Recalled::Keys(page.keys))
+            })
+            .await
         }
         MemoryReadKind::Search { text, tags, since_unix_ms, limit } => {
-            let tags: Vec<&str> = tags.iter().map(String::as_str).collect();
             let limit = limit.min(HITS_MAX);
-            let query = Query { text: &text, embedding: None, tags: &tags, since_unix_ms, limit };
-            let found = memory.search(tenant, namespace, &query)?;
+            let search = Search { text, embedding: None, tags, since_unix_ms, limit };
+            let found = memory.search(&tenant, &namespace, search).await?;
             let hits = found.hits.iter().filter_map(|hit| {
                 Some(MemoryHit { entry: entry(&hit.key, &hit.version)?, score: hit.score })
             });
@@ -139,15 +135,34 @@ pub(super) fn look_up(
                 Method::Lexical => SearchMethod::Lexical,
                 Method::Hybrid => SearchMethod::Hybrid,
             };
-            Recalled::Hits(hits.collect(), method)
+            Ok(Recalled::Hits(hits.collect(), method))
         }
         MemoryReadKind::Neighbours { key, limit } => {
-            let related = memory.neighbours(tenant, namespace, &key, limit)?;
-            Recalled::Relations(related.into_iter().map(|related| related.relation).collect())
+            read(memory, move |memory| {
+                let related = memory.neighbours(&tenant, &namespace, &key, limit)?;
+                let relations = related.into_iter().map(|related| related.relation);
+                Ok(Recalled::Relations(relations.collect()))
+            })
+            .await
         }
         MemoryReadKind::Paths { from, to } => {
-            Recalled::Paths(memory.paths(tenant, namespace, &from, &to)?.paths)
+            read(memory, move |memory| {
+                Ok(Recalled::Paths(memory.paths(&tenant, &namespace, &from, &to)?.paths))
+            })
+            .await
         }
+    }
+}
+
+/// What may read thousands of rows does not hold a thread that serves calls.
+async fn read(
+    memory: &Memory,
+    read: impl FnOnce(&Memory) -> Result<Recalled, MemoryFault> + Send + 'static,
+) -> Result<Recalled, MemoryFault> {
+    let memory = memory.clone();
+    let read = tokio::task::spawn_blocking(move || read(&memory)).await;
+    read.unwrap_or_else(|error| {
+        Err(MemoryFault::Store { message: format!("a look-up ended early: {error}") })
     })
 }
 

@@ -9,7 +9,7 @@ const TENANT: Tenant = Tenant::DEFAULT;
 
 fn memory(quotas: Quotas) -> Memory {
     let journal = Journal::in_memory(&JournalConfig::default()).expect("opens");
-    Memory { journal, quotas }
+    Memory { quotas, ..Memory::new(journal) }
 }
 
 fn namespace() -> Namespace {
@@ -83,11 +83,14 @@ async fn a_value_too_large_for_an_event_is_kept_found_by_its_start_and_read_whol
     assert_eq!(memory.value(&first).expect("readable").expect("there").as_str(), text);
 
     memory.put(&TENANT, put("large", text.clone())).await.expect("put");
-    let found = |words: &'static str| {
-        let query = Query { text: words, limit: 5, ..Query::default() };
-        memory.search(&TENANT, &namespace(), &query).expect("searched").hits.len()
+    let found = async |words: &str| {
+        let search = Search { text: words.to_owned(), limit: 5, ..Search::default() };
+        let found = memory.search(&TENANT, &namespace(), search).await.expect("searched");
+        assert_eq!(found.degraded, None, "nothing is missing where no model embeds memory");
+        found.hits.len()
     };
-    assert_eq!((found("lighthouse"), found("kelp")), (1, 0), "search reads the start");
+    let both = (found("lighthouse").await, found("kelp").await);
+    assert_eq!(both, (1, 0), "search reads the start");
     let usage = &memory.namespaces(&TENANT).expect("readable")[0].1;
     assert!(usage.versions_bytes > 2_000_000, "{usage:?}");
     memory.journal.check().await.expect("passes its check");

@@ -93,7 +93,8 @@ pub(super) fn bench_http_guest() -> anyhow::Result<&'static [u8]> {
     guest("bench-http")
 }
 
-fn guest(name: &str) -> anyhow::Result<&'static [u8]> {
+/// A guest of the benchmarks.
+pub(super) fn guest(name: &str) -> anyhow::Result<&'static [u8]> {
     foreshore_shipped::benchmark_guest(name)
         .map(|shipped| shipped.bytes)
         .with_context(|| format!("this binary was built without the guest \"{name}\""))

@@ -108,9 +108,9 @@ fn post_as(path: &str, token: Option<&str>) -> String {
 }
 
 /// A process that is ended with its owner.
-struct Server {
+pub(super) struct Server {
     child: Child,
-    address: SocketAddr,
+    pub(super) address: SocketAddr,
 }
 
 impl Drop for Server {
@@ -122,7 +122,7 @@ impl Drop for Server {
 
 impl Server {
     /// Starts a process that says `listening on http://ADDR` on its first line.
-    fn announced(command: &mut Command) -> anyhow::Result<Self> {
+    pub(super) fn announced(command: &mut Command) -> anyhow::Result<Self> {
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
         let stdout = child.stdout.take().context("standard output is piped")?;
         let mut line = String::new();

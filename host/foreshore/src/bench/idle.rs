@@ -86,7 +86,8 @@ fn numbered(guest: &[u8], index: usize) -> Vec<u8> {
     bytes
 }
 
-fn resident_mebibytes() -> anyhow::Result<f64> {
+/// What of this process is in memory.
+pub(super) fn resident_mebibytes() -> anyhow::Result<f64> {
     let status = std::fs::read_to_string("/proc/self/status").context("needs /proc")?;
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("no VmRSS")?;
     let kibibytes: f64 = line.split_whitespace().nth(1).context("no figure")?.parse()?;

@@ -1,8 +1,9 @@
-//! Reading and searching 100,000 records.
+//! Reading, searching and embedding 100,000 records.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use foreshore_control::store::memory::{Method, Query};
+use foreshore_control::store::memory::{Made, Method, Placed, Query};
 use foreshore_control::store::{Commit, Journal, JournalConfig};
 use foreshore_domain::event::{EventKind, NewEvent, Stream, Tenant};
 use foreshore_domain::memory::{
@@ -18,6 +19,9 @@ const DIMENSION: usize = 384;
 const QUERIES: usize = 100;
 /// Records of one commit.
 const AT_ONCE: usize = 250;
+/// Whose vectors are in the records, and whose are made of their texts.
+const GIVEN: &str = "given";
+const MADE: &str = "made";
 
 /// xorshift64 (Marsaglia 2003), so that each run searches the same records.
 struct Numbers(u64);
@@ -40,13 +44,13 @@ impl Numbers {
         format!("word{rank}")
     }
 
-    fn vector(&mut self) -> anyhow::Result<Embedding> {
+    fn vector(&mut self, model: &str) -> anyhow::Result<Embedding> {
         let mut vector = Vec::with_capacity(DIMENSION);
         for _ in 0..DIMENSION {
             let small = u16::try_from(self.below(2_001))?;
             vector.push(f32::from(small) / 1_000.0 - 1.0);
         }
-        Ok(Embedding::new(ModelName::parse("bench")?, vector)?)
+        Ok(Embedding::new(ModelName::parse(model)?, vector)?)
     }
 }
 
@@ -66,9 +70,11 @@ pub(super) fn run(_: &Effort) -> anyhow::Result<Vec<Row>> {
         runtime.block_on(journal.commit(Commit { events, ..Commit::default() }))?;
     }
     let mut rows = gets(&journal, &mut numbers)?;
-    for (name, with_vector) in [("search/lexical", false), ("search", true)] {
-        rows.push(search(&journal, &mut numbers, name, with_vector)?);
+    for (name, model) in [("search/lexical", None), ("search", Some(GIVEN))] {
+        rows.push(search(&journal, &mut numbers, name, model)?);
     }
+    rows.push(embed(&runtime, &journal, &mut numbers)?);
+    rows.push(search(&journal, &mut numbers, "search/embedded", Some(MADE))?);
     runtime.block_on(journal.close());
     Ok(rows)
 }
@@ -83,7 +89,7 @@ fn put(numbers: &mut Numbers, at: usize) -> anyhow::Result<NewEvent> {
         importance: Importance::default(),
         ttl_s: None,
         origin: Origin::Person,
-        embedding: Some(numbers.vector()?),
+        embedding: Some(numbers.vector(GIVEN)?),
         blobs: Vec::new(),
     };
     Ok(NewEvent {
@@ -124,25 +130,63 @@ fn gets(journal: &Journal, numbers: &mut Numbers) -> anyhow::Result<Vec<Row>> {
     Ok(rows)
 }
 
+/// What keeping vectors of all records takes beside the model: reading the texts, and a commit
+/// for each 64 of them.
+fn embed(
+    runtime: &tokio::runtime::Runtime,
+    journal: &Journal,
+    numbers: &mut Numbers,
+) -> anyhow::Result<Row> {
+    runtime.block_on(journal.use_meanings_of(&ModelName::parse(MADE)?, false))?;
+    let (mut times, mut placed) = (Vec::new(), 0);
+    loop {
+        let start = Instant::now();
+        let Some(pending) = journal.pending_meanings(None)? else { break };
+        let mut took = start.elapsed();
+        let mut made = BTreeMap::new();
+        for text in &pending.texts {
+            made.insert(text.digest, Made::Vector(numbers.vector(MADE)?));
+        }
+        let start = Instant::now();
+        match runtime.block_on(journal.place_meanings(pending, made))? {
+            Placed::Documents(documents) => placed += usize::try_from(documents)?,
+            other => anyhow::bail!("vectors were not placed: {other:?}"),
+        }
+        took += start.elapsed();
+        times.push(took);
+    }
+    anyhow::ensure!(placed == RECORDS, "{placed} records have vectors");
+    let seconds: f64 = times.iter().map(Duration::as_secs_f64).sum();
+    times.sort_unstable();
+    Ok(Row {
+        name: "embed".to_owned(),
+        unit: "records/s",
+        floor: None,
+        ours: f64::from(u32::try_from(placed)?) / seconds,
+        target: Target::Reported,
+        note: format!(
+            "{RECORDS} vectors of {DIMENSION} numbers kept without a model, 64 a commit of {:.1} ms p50",
+            percentile_us(&times, 0.5) / 1_000.0
+        ),
+    })
+}
+
 fn search(
     journal: &Journal,
     numbers: &mut Numbers,
     name: &str,
-    with_vector: bool,
+    model: Option<&str>,
 ) -> anyhow::Result<Row> {
     let mut times = Vec::new();
-    let wanted = if with_vector { Method::Hybrid } else { Method::Lexical };
+    let wanted = if model.is_some() { Method::Hybrid } else { Method::Lexical };
     for query in 0..=QUERIES {
         let text = [numbers.word(), numbers.word(), numbers.word()].join(" ");
-        let embedding = numbers.vector()?;
-        let query_of = Query {
-            text: &text,
-            embedding: with_vector.then_some(&embedding),
-            limit: 10,
-            ..Query::default()
-        };
+        let embedding = model.map(|model| numbers.vector(model)).transpose()?;
+        let query_of =
+            Query { text: &text, embedding: embedding.as_ref(), limit: 10, ..Query::default() };
         let start = Instant::now();
-        let found = journal.memory(&Tenant::DEFAULT, 2)?.search("bench", &query_of)?;
+        let found =
+            journal.memory_with_meanings(&Tenant::DEFAULT, 2)?.search("bench", &query_of)?;
         // The first reads the vectors into memory.
         if query > 0 {
             times.push(start.elapsed());

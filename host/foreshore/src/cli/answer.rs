@@ -7,6 +7,8 @@ use super::ConfigArguments;
 use super::exit::{Exit, Failure};
 use super::output::{Paint, print, print_json};
 use crate::client::{self, Client};
+use crate::config::Config;
+use crate::wire_up::{self, Plan};
 
 /// What every one of them takes.
 #[derive(Debug, Args)]
@@ -28,8 +30,30 @@ impl AnswerArguments {
         question: impl AsyncFnOnce(&Client) -> Result<Value, Failure>,
         show: impl FnOnce(&Value, &Paint) -> String,
     ) -> Result<Exit, Failure> {
-        let config = super::events::load(&self.config)?;
-        let answer = client::ask(&config, question)?;
+        self.ask_of(Plan::journal, question, show)
+    }
+
+    /// As [`Self::ask`], of a host that also knows what records mean.
+    ///
+    /// # Errors
+    /// As [`Self::ask`].
+    pub(super) fn ask_memory(
+        &self,
+        question: impl AsyncFnOnce(&Client) -> Result<Value, Failure>,
+        show: impl FnOnce(&Value, &Paint) -> String,
+    ) -> Result<Exit, Failure> {
+        self.ask_of(Plan::memory, question, show)
+    }
+
+    fn ask_of(
+        &self,
+        plan: fn(&Config) -> Plan,
+        question: impl AsyncFnOnce(&Client) -> Result<Value, Failure>,
+        show: impl FnOnce(&Value, &Paint) -> String,
+    ) -> Result<Exit, Failure> {
+        let mut config = super::events::load(&self.config)?;
+        wire_up::suggest_limits(&mut config)?;
+        let answer = client::ask_by(&config, plan(&config), question)?;
         if self.json {
             print_json(&answer);
         } else {

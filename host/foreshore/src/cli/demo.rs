@@ -1,23 +1,28 @@
-//! `foreshore demo`: three tools at work on real input, and four attempts that end as they should.
+//! `foreshore demo`: three tools at work on real input, four attempts that end as they should,
+//! and an agent whose host is killed in the middle of its turn.
 //!
 //! It needs no configuration, no service and no network, and ends by itself. Exit code 1 if a
 //! step does not come out as it must, so that CI can run it.
 
+mod host;
+mod killed;
+mod model;
 mod steps;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use clap::Args;
 use foreshore_control::{Control, Invocation, Selection};
 use foreshore_domain::grant::{Access, Grant, HttpGrant, Mount};
 use foreshore_domain::outcome::Usage;
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use self::model::Chosen;
 use self::steps::{Step, Verdict};
 use super::exit::{Exit, Failure};
 use super::output::{Paint, Waiting, duration_us, print, print_json, printable, usage, usage_json};
@@ -36,6 +41,9 @@ pub(super) struct Demo {
     /// Print one JSON object for each step
     #[arg(long)]
     json: bool,
+    /// Let a scripted model play even where an Ollama answers
+    #[arg(long)]
+    scripted: bool,
 }
 
 impl Demo {
@@ -43,36 +51,65 @@ impl Demo {
         let stage = Stage::set().context("temporary files")?;
         let config = stage.config()?;
         let started = Instant::now();
-        let steps = steps::all();
-        let failed = wire_up::block_on(self.play(&config, &steps))?;
+        let (steps, failed) = wire_up::block_on(self.play(&stage, &config))?;
         if !self.json {
-            let elapsed_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
             let paint = Paint::stdout();
             let verdict = match failed {
-                0 => paint.green(&format!("All {} steps came out as they must", steps.len())),
-                failed => paint.red(&format!("{failed} of {} steps did not", steps.len())),
+                0 => paint.green(&format!("All {steps} steps came out as they must")),
+                failed => paint.red(&format!("{failed} of {steps} steps did not")),
             };
-            print(&format!("{verdict}, in {}.", duration_us(elapsed_us)));
+            print(&format!("{verdict}, in {}.", elapsed(started.elapsed())));
         }
         Ok(if failed == 0 { Exit::Success } else { Exit::Failed })
     }
 
-    async fn play(&self, config: &Config, steps: &[Step]) -> Result<usize, Failure> {
+    /// How many steps there were, and how many of them did not come out as they must.
+    async fn play(&self, stage: &Stage, config: &Config) -> Result<(usize, usize), Failure> {
         let waiting = Waiting::new("compiling the components, for the first time");
         let control = wire_up::start(config, Plan::command(config, Selection::All)).await?;
         drop(waiting);
-        let mut failed = 0;
-        for (index, step) in steps.iter().enumerate() {
-            let (verdict, used) = call(&control, step).await;
-            failed += usize::from(!verdict.ok);
+        let (mut number, mut failed) = (0, 0);
+        let mut show = |shown: &Shown| {
+            number += 1;
+            failed += usize::from(!shown.verdict.ok);
             if self.json {
-                print_json(&as_json(step, &verdict, &used));
+                print_json(&shown.json());
             } else {
-                print(&as_text(index + 1, step, &verdict, &used, &Paint::stdout()));
+                print(&shown.text(number, &Paint::stdout()));
             }
+        };
+        for step in steps::all() {
+            let (verdict, used) = call(&control, &step).await;
+            show(&Shown::of_step(&step, verdict, &used));
         }
         control.drain(wire_up::DRAIN_OF_ONE_CALL).await;
-        Ok(failed)
+        show(&self.killed(stage, config).await);
+        Ok((number, failed))
+    }
+
+    /// A turn of an agent that outlives its host: on a model of this machine, or else on one
+    /// that answers by rules, and says why.
+    async fn killed(&self, stage: &Stage, config: &Config) -> Shown {
+        let _waiting = Waiting::new("an agent works, and its host will be killed");
+        let mut why = None;
+        if !self.scripted {
+            match Chosen::of_ollama().await {
+                Ok(model) => match stage.killed("ollama", config, &model).await {
+                    Ok(shown) => return shown,
+                    Err(error) => why = Some(format!("{}: {error:#}", model.shown())),
+                },
+                Err(error) => why = Some(format!("{error:#}")),
+            }
+        }
+        let scripted = async {
+            let model = Chosen::rules()?;
+            stage.killed("rules", config, &model).await
+        };
+        let mut shown = scripted.await.unwrap_or_else(|error| Shown::not_killed(&error));
+        if let Some(why) = why {
+            shown.verdict.text = format!("{why}\n{}", shown.verdict.text);
+        }
+        shown
     }
 }
 
@@ -88,46 +125,94 @@ async fn call(control: &Arc<Control>, step: &Step) -> (Verdict, Usage) {
     (step.judge(&result), used)
 }
 
-fn as_json(step: &Step, verdict: &Verdict, used: &Usage) -> serde_json::Value {
-    let mut json = json!({
-        "name": step.name,
-        "ok": verdict.ok,
-        "tool": step.tool,
-        "text": verdict.text,
-        "usage": usage_json(used),
-    });
-    if let Some(code) = verdict.code {
-        json["code"] = json!(code);
-    }
-    if let Some(grant) = &verdict.grant {
-        json["grant"] = json!(grant);
-    }
-    json
+fn elapsed(time: Duration) -> String {
+    duration_us(u64::try_from(time.as_micros()).unwrap_or(u64::MAX))
 }
 
-fn as_text(number: usize, step: &Step, verdict: &Verdict, used: &Usage, paint: &Paint) -> String {
-    let arguments = step.arguments.to_string();
-    let mut shown: String = arguments.chars().take(100).collect();
-    if shown.len() < arguments.len() {
-        shown.push_str(" ...");
+/// A step that is over.
+struct Shown {
+    name: &'static str,
+    shows: &'static str,
+    /// `tool` or `agent`, and which.
+    who: (&'static str, &'static str),
+    /// What it was asked.
+    asked: String,
+    verdict: Verdict,
+    usage: Value,
+    usage_text: String,
+}
+
+impl Shown {
+    fn of_step(step: &Step, verdict: Verdict, used: &Usage) -> Self {
+        Self {
+            name: step.name,
+            shows: step.shows,
+            who: ("tool", step.tool),
+            asked: step.arguments.to_string(),
+            verdict,
+            usage: usage_json(used),
+            usage_text: usage(used),
+        }
     }
-    let mark = if verdict.ok { paint.green("ok") } else { paint.red("NOT AS EXPECTED") };
-    let mut text = format!(
-        "{} {}\n   {}\n",
-        paint.bold(&format!("{number}.")),
-        paint.bold(step.shows),
-        paint.dim(&format!("{} {shown}", step.tool)),
-    );
-    let code = verdict.code.map(|code| format!("{}: ", paint.yellow(code))).unwrap_or_default();
-    for (index, line) in printable(&verdict.text).lines().enumerate() {
-        let before = if index == 0 { code.as_str() } else { "" };
-        text += &format!("   {before}{line}\n");
+
+    fn of_turn(verdict: Verdict, usage: Value, usage_text: String) -> Self {
+        Self {
+            name: "killed",
+            shows: "Kill the host in the middle of an agent's turn: the turn goes on where it was",
+            who: ("agent", "assistant"),
+            asked: killed::MESSAGE.to_owned(),
+            verdict,
+            usage,
+            usage_text,
+        }
     }
-    if let Some(grant) = &verdict.grant {
-        text += &format!("   to allow it: {}\n", paint.cyan(grant));
+
+    fn not_killed(error: &anyhow::Error) -> Self {
+        let verdict = Verdict { ok: false, text: format!("{error:#}"), code: None, grant: None };
+        Self::of_turn(verdict, json!({}), String::new())
     }
-    text += &format!("   {mark}  {}\n", paint.dim(&usage(used)));
-    text
+
+    fn json(&self) -> Value {
+        let mut json = json!({
+            "name": self.name,
+            "ok": self.verdict.ok,
+            "text": self.verdict.text,
+            "usage": self.usage,
+        });
+        json[self.who.0] = json!(self.who.1);
+        if let Some(code) = self.verdict.code {
+            json["code"] = json!(code);
+        }
+        if let Some(grant) = &self.verdict.grant {
+            json["grant"] = json!(grant);
+        }
+        json
+    }
+
+    fn text(&self, number: usize, paint: &Paint) -> String {
+        let mut shown: String = self.asked.chars().take(100).collect();
+        if shown.len() < self.asked.len() {
+            shown.push_str(" ...");
+        }
+        let mark = if self.verdict.ok { paint.green("ok") } else { paint.red("NOT AS EXPECTED") };
+        let mut text = format!(
+            "{} {}\n   {}\n",
+            paint.bold(&format!("{number}.")),
+            paint.bold(self.shows),
+            paint.dim(&format!("{} {shown}", self.who.1)),
+        );
+        let code = self.verdict.code.map(|code| format!("{}: ", paint.yellow(code)));
+        let code = code.unwrap_or_default();
+        for (index, line) in printable(&self.verdict.text).lines().enumerate() {
+            let before = if index == 0 { code.as_str() } else { "" };
+            text += &format!("   {before}{line}\n");
+        }
+        if let Some(grant) = &self.verdict.grant {
+            text += &format!("   to allow it: {}\n", paint.cyan(grant));
+        }
+        text += &format!("   {mark}  {}\n", paint.dim(&self.usage_text));
+        text
+    }
 }
 
 /// What the tools may see: the sources and a table.
@@ -155,6 +240,22 @@ impl Stage {
         Ok(Self { sources, folder })
     }
 
+    /// Has an agent asked, its host killed and started again.
+    async fn killed(&self, name: &str, config: &Config, model: &Chosen) -> anyhow::Result<Shown> {
+        let directory = self.folder.path().join(name);
+        let survival = killed::survive(&directory, &config.data, &self.tables(), model).await?;
+        let mut lines = survival.lines;
+        lines.extend(survival.faults.iter().map(|fault| format!("WRONG: {fault}")));
+        let ok = survival.faults.is_empty();
+        let verdict = Verdict { ok, text: lines.join("\n"), code: None, grant: None };
+        let used = format!("{} · {}", killed::usage_text(&survival.usage), elapsed(survival.wall));
+        Ok(Shown::of_turn(verdict, survival.usage, used))
+    }
+
+    fn tables(&self) -> PathBuf {
+        self.folder.path().join("tables")
+    }
+
     /// Defaults and four grants; files and variables of the machine play no part. Compiled
     /// components are kept where they always are, if there is such a place.
     fn config(&self) -> Result<Config, Failure> {
@@ -170,7 +271,7 @@ impl Stage {
         // The components that this binary carries, and no others.
         config.components_directory = self.folder.path().join("components");
         wire_up::suggest_limits(&mut config)?;
-        let tables = self.folder.path().join("tables");
+        let tables = self.tables();
         for (name, grant) in grants(&self.sources, &tables) {
             config.policies.entry(name).grant = Arc::new(grant);
         }

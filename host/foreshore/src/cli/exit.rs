@@ -126,6 +126,18 @@ impl Failure {
         }
     }
 
+    /// What went wrong, for whoever goes on from it.
+    pub(crate) fn cause(self) -> anyhow::Error {
+        match self {
+            Self::Usage(message) => anyhow::Error::msg(message),
+            Self::Config(cause) => cause.into(),
+            Self::Start(cause) | Self::Other(cause) => cause,
+            Self::Call(failure) => anyhow::Error::msg(failure.error.to_string()),
+            Self::Denied(denial) => anyhow::anyhow!("{}: {}", denial.code.as_str(), denial.subject),
+            Self::Api(problem) => anyhow::anyhow!("{}: {}", problem.code, problem.detail),
+        }
+    }
+
     /// Says on standard error what went wrong.
     pub(crate) fn report(&self) {
         let paint = Paint::stderr();

@@ -31,7 +31,7 @@ pub(super) enum Memory {
     Delete(Delete),
     /// List the keys of a namespace
     List(List),
-    /// Find records by words
+    /// Find records by words and, with an embedding_model, by what they mean
     Search(Search),
     /// Show the versions of a record that are kept, newest first
     Versions(OfKey),
@@ -45,6 +45,8 @@ pub(super) enum Memory {
     Paths(Paths),
     /// List the namespaces and what they hold
     Namespaces(Namespaces),
+    /// Show how far the records are embedded, for search by meaning
+    Status(Namespaces),
 }
 
 #[derive(Debug, Args)]
@@ -113,7 +115,7 @@ pub(super) struct List {
 #[derive(Debug, Args)]
 pub(super) struct Search {
     namespace: String,
-    /// Words, any of which a hit has
+    /// Words, any of which a hit has, or a question
     #[arg(required = true)]
     words: Vec<String>,
     /// A hit has this tag; may be given again
@@ -177,7 +179,15 @@ impl Memory {
             Self::Paths(command) => command.run(),
             Self::Namespaces(command) => {
                 let path = path(&["memory"]);
-                command.common.ask(async |client| client.get(&path).await, show::namespaces)
+                command.common.ask_memory(async |client| client.get(&path).await, show::namespaces)
+            }
+            Self::Status(command) => {
+                let path = path(&["memory"]);
+                let embedding = async |client: &Client| {
+                    let mut answer = client.get(&path).await?;
+                    Ok(answer["embedding"].take())
+                };
+                command.common.ask_memory(embedding, show::status)
             }
         }
     }
@@ -187,7 +197,7 @@ impl Get {
     fn run(self) -> Result<Exit, Failure> {
         let version = self.version.map(|version| version.to_string());
         let path = path(&["memory", &self.namespace, &self.key]) + &query(&[("version", version)]);
-        self.common.ask(async |client| client.get(&path).await, show::record)
+        self.common.ask_memory(async |client| client.get(&path).await, show::record)
     }
 }
 
@@ -205,7 +215,7 @@ impl Put {
         }
         let path = path(&["memory", &self.namespace, &self.key]);
         let put = async |client: &Client| client.send("PUT", &path, Some(&body)).await;
-        self.common.ask(put, |written, _| format!("version {}", written["version"]))
+        self.common.ask_memory(put, |written, _| format!("version {}", written["version"]))
     }
 
     fn value(&self) -> Result<Value, Failure> {
@@ -241,7 +251,7 @@ impl Delete {
         let path = path(&["memory", &self.namespace, &self.key])
             + &query(&[("expected_version", expected)]);
         let delete = async |client: &Client| client.send("DELETE", &path, None).await;
-        self.common.ask(delete, |gone, _| format!("deleted; version {}", gone["version"]))
+        self.common.ask_memory(delete, |gone, _| format!("deleted; version {}", gone["version"]))
     }
 }
 
@@ -265,7 +275,7 @@ impl List {
                 }
             }
         };
-        self.common.ask(all_pages, show::keys)
+        self.common.ask_memory(all_pages, show::keys)
     }
 }
 
@@ -274,7 +284,7 @@ impl Search {
         let body = json!({ "query": self.words.join(" "), "limit": self.limit, "tags": self.tags });
         let path = path(&["memory", &self.namespace, "search"]);
         let search = async |client: &Client| client.send("POST", &path, Some(&body)).await;
-        self.common.ask(search, show::found)
+        self.common.ask_memory(search, show::found)
     }
 }
 
@@ -282,14 +292,14 @@ impl OfKey {
     fn versions(self) -> Result<Exit, Failure> {
         let path = path(&["memory", &self.namespace, &self.key, "versions"])
             + &query(&[("limit", Some(self.limit.to_string()))]);
-        self.common.ask(async |client| client.get(&path).await, show::versions)
+        self.common.ask_memory(async |client| client.get(&path).await, show::versions)
     }
 
     fn neighbours(self) -> Result<Exit, Failure> {
         let (key, limit) = (Some(self.key.clone()), Some(self.limit.to_string()));
         let path = path(&["graph", &self.namespace, "relations"])
             + &query(&[("key", key), ("limit", limit)]);
-        self.common.ask(async |client| client.get(&path).await, show::relations)
+        self.common.ask_memory(async |client| client.get(&path).await, show::relations)
     }
 }
 
@@ -300,7 +310,7 @@ impl Triple {
             "subject": self.subject, "predicate": self.predicate, "object": self.object,
         });
         let relate = async |client: &Client| client.send("POST", &path, Some(&body)).await;
-        self.common.ask(relate, |answer, _| changed(answer, "related", "related already"))
+        self.common.ask_memory(relate, |answer, _| changed(answer, "related", "related already"))
     }
 
     fn unrelate(self) -> Result<Exit, Failure> {
@@ -311,7 +321,8 @@ impl Triple {
         ]);
         let path = path(&["graph", &self.namespace, "relations"]) + &triple;
         let unrelate = async |client: &Client| client.send("DELETE", &path, None).await;
-        self.common.ask(unrelate, |answer, _| changed(answer, "not related now", "not related"))
+        self.common
+            .ask_memory(unrelate, |answer, _| changed(answer, "not related now", "not related"))
     }
 }
 
@@ -323,6 +334,6 @@ impl Paths {
     fn run(self) -> Result<Exit, Failure> {
         let path = path(&["graph", &self.namespace, "paths"])
             + &query(&[("from", Some(self.from)), ("to", Some(self.to))]);
-        self.common.ask(async |client| client.get(&path).await, show::paths)
+        self.common.ask_memory(async |client| client.get(&path).await, show::paths)
     }
 }

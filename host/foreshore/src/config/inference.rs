@@ -17,7 +17,7 @@ use url::Url;
 use super::{Config, ConfigError};
 
 /// Where a local Ollama listens.
-const OLLAMA: &str = "http://127.0.0.1:11434";
+pub(crate) const OLLAMA: &str = "http://127.0.0.1:11434";
 
 /// Models and their servers.
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -44,6 +44,8 @@ pub(crate) struct Sections {
     /// Directories whose files are watched for changes.
     pub(crate) files: FilesSection,
     pub(crate) journal: JournalSection,
+    /// How memory is searched.
+    pub(crate) memory: SearchSection,
     /// Models and their servers.
     pub(crate) inference: InferenceSection,
     /// What each agent may touch and use, by name.
@@ -198,6 +200,17 @@ pub(crate) enum ClockWord {
 pub(crate) struct JournalSection {
     /// Each signed checkpoint is posted there, besides the file beside the journal and the log.
     pub(crate) checkpoint_webhook: Option<Parsed<WebhookUrl>>,
+}
+
+/// How memory is searched.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct SearchSection {
+    /// Embeds records, so that search finds them by what they mean; that of `inference` where
+    /// nothing is said, and none where it is empty.
+    pub(crate) embedding_model: Option<String>,
+    /// How long a search waits for the model before it goes by words alone.
+    pub(crate) query_limit_ms: Option<NonZeroU64>,
 }
 
 /// What the host says of itself, on standard error.

@@ -13,7 +13,6 @@ use hyper::body::Incoming;
 use crate::auth::{self, Signer, principal};
 use crate::body::{Body, whole};
 use crate::connection::Peer;
-use crate::moment::rfc3339;
 use crate::negotiation;
 use crate::problem::{Problem, Refusal};
 use crate::request::{Answer, json};
@@ -21,6 +20,7 @@ use crate::wire::{
     self, CredentialKindSchema, CredentialSchema, CredentialsSchema, IssuedSchema,
     NewCredentialSchema, PrincipalSchema, ProblemSchema, RefreshSchema, TokensSchema,
 };
+use foreshore_domain::moment::rfc3339;
 
 /// Who asks.
 #[utoipa::path(

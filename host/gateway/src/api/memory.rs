@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
-use foreshore_control::memory::{Memory, PAGE_MAX, Put};
-use foreshore_control::store::memory::{HITS_MAX, Query as MemoryQuery};
+use foreshore_control::memory::{Memory, PAGE_MAX, Put, Search};
+use foreshore_control::store::memory::HITS_MAX;
 use foreshore_domain::event::Tenant;
 use foreshore_domain::memory::{
     Embedding, Importance, JsonText, Key, MemoryError, ModelName, Namespace, Origin, Tags, Ttl,
@@ -33,16 +33,17 @@ const HITS: usize = 10;
     operation_id = "listNamespaces",
     tag = "memory",
     responses(
-        (status = 200, description = "The namespaces that have ever held a record", body = MemoryNamespacesSchema),
+        (status = 200, description = "The namespaces that have ever held a record, and how far they are embedded", body = MemoryNamespacesSchema),
         (status = "default", description = "Why it was not served", body = ProblemSchema<'static>, content_type = "application/problem+json"),
     ),
 )]
-pub(crate) fn namespaces(peer: &Peer, head: &Parts) -> Answer {
+pub(crate) async fn namespaces(peer: &Peer, head: &Parts) -> Answer {
     negotiation::accepts_json(&head.headers)?;
     Query::read(&head.uri, &[])?;
     let namespaces = memory(peer).namespaces(&Tenant::DEFAULT)?;
     let namespaces = namespaces.into_iter().map(MemoryNamespaceSchema::from).collect();
-    Ok(json(wire::json(&MemoryNamespacesSchema { namespaces }, 1 << 10)))
+    let embedding = memory(peer).meaning_status().await?.map(MemoryEmbeddingSchema::from);
+    Ok(json(wire::json(&MemoryNamespacesSchema { namespaces, embedding }, 1 << 10)))
 }
 
 /// List the keys of a namespace.
@@ -221,6 +222,9 @@ pub(crate) fn versions(peer: &Peer, head: &Parts, names: (&str, &str)) -> Answer
 }
 
 /// Search a namespace.
+///
+/// By words and, where a model embeds memory, by meaning. Without that model's answer in time
+/// the search goes by words alone, and says so in `degraded`.
 #[utoipa::path(
     post,
     path = "/v1/memory/{namespace}/search",
@@ -245,22 +249,17 @@ pub(crate) async fn search(peer: &Arc<Peer>, head: &Parts, body: Incoming, name:
         return Err(Problem::invalid_body("/limit", text));
     }
     let embedding = given.embedding.map(embedding).transpose()?;
-    let memory = memory(peer).clone();
-    // A search reads for milliseconds: too long for a thread that serves others.
-    let found = tokio::task::spawn_blocking(move || {
-        let tags: Vec<&str> = given.tags.iter().map(String::as_str).collect();
-        let query = MemoryQuery {
-            text: &given.query,
-            embedding: embedding.as_ref(),
-            tags: &tags,
-            since_unix_ms: given.since,
-            limit,
-        };
-        memory.search(&Tenant::DEFAULT, &namespace, &query)
-    });
-    let found = found.await.map_err(|error| Problem::host(&error.to_string()))??;
+    let search = Search {
+        text: given.query,
+        embedding,
+        tags: given.tags,
+        since_unix_ms: given.since,
+        limit,
+    };
+    let found = memory(peer).search(&Tenant::DEFAULT, &namespace, search).await?;
     let found = MemoryFoundSchema {
         method: wire::method(found.method),
+        degraded: found.degraded,
         hits: found.hits.iter().map(MemoryHitSchema::from).collect(),
     };
     Ok(json(wire::json(&found, 4 << 10)))

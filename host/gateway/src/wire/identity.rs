@@ -7,7 +7,7 @@ use foreshore_control::store::credentials::{FamilyEntry, KeyEntry, Revocation};
 use foreshore_domain::identity::{Principal, Reach, RevokedBecause, RoleName};
 use serde::{Deserialize, Serialize};
 
-use crate::moment::rfc3339;
+use foreshore_domain::moment::rfc3339;
 
 /// Who asks, and what they may do.
 #[derive(Serialize, utoipa::ToSchema)]

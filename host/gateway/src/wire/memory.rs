@@ -1,6 +1,7 @@
 //! Records, hits and relations of memory.
 
-use foreshore_control::store::memory::{Hit, Method, Related, Usage, Version};
+use foreshore_control::memory::{BackfillState, MeaningStatus};
+use foreshore_control::store::memory::{FoundBy, Hit, Method, Related, Usage, Version};
 use foreshore_domain::memory::{JsonText, Relation, ValueRef};
 use serde_json::value::RawValue;
 
@@ -150,6 +151,54 @@ pub(crate) struct MemoryKeysSchema {
 #[schema(as = MemoryNamespaces)]
 pub(crate) struct MemoryNamespacesSchema {
     pub(crate) namespaces: Vec<MemoryNamespaceSchema>,
+    /// How far the records are embedded; absent where no model embeds them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) embedding: Option<MemoryEmbeddingSchema>,
+}
+
+/// How far the records of all namespaces are embedded, for search by meaning.
+#[derive(serde::Serialize, utoipa::ToSchema)]
+#[schema(as = MemoryEmbedding)]
+pub(crate) struct MemoryEmbeddingSchema {
+    /// The model.
+    model: String,
+    /// How many numbers a vector has; 0 before the first.
+    dimension: u32,
+    /// Records that search goes over.
+    records: u64,
+    /// Those of them that are done: they have a vector, or no text, or were refused.
+    done: u64,
+    /// Those whose text the model refused.
+    refused: u64,
+    /// `working`, `waiting`, `up-to-date`, or `off` where no server does it.
+    state: &'static str,
+    /// What it waits for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    /// Records a second, when it last worked.
+    per_second: f64,
+}
+
+impl From<MeaningStatus> for MemoryEmbeddingSchema {
+    fn from(status: MeaningStatus) -> Self {
+        let MeaningStatus { model, kept, state, per_second } = status;
+        let (state, reason) = match state {
+            BackfillState::Off => ("off", None),
+            BackfillState::Working => ("working", None),
+            BackfillState::Waiting { reason } => ("waiting", Some(reason)),
+            BackfillState::UpToDate => ("up-to-date", None),
+        };
+        Self {
+            model: model.as_str().to_owned(),
+            dimension: kept.columns,
+            records: kept.records,
+            done: kept.done,
+            refused: kept.refused,
+            state,
+            reason,
+            per_second,
+        }
+    }
 }
 
 /// A namespace and what it amounts to.
@@ -183,7 +232,8 @@ impl From<(String, Usage)> for MemoryNamespaceSchema {
 #[schema(as = MemoryQuery)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct MemoryQuerySchema {
-    /// Words, any of which a hit has.
+    /// Words, any of which a hit has; what they mean finds records too, where a model embeds
+    /// memory.
     #[serde(default)]
     pub(crate) query: String,
     /// At most so many hits: 1 to 100; 10 if left out.
@@ -195,7 +245,8 @@ pub(crate) struct MemoryQuerySchema {
     /// A hit was written then or later, in milliseconds since 1970.
     #[serde(default)]
     pub(crate) since: Option<u64>,
-    /// What the query means to a model; records with a vector of the same model are found by it.
+    /// What the query means to a model that you asked; records with a vector of the same model
+    /// are found by it. Left out, the model that embeds memory is asked.
     #[serde(default)]
     pub(crate) embedding: Option<EmbeddingSchema>,
 }
@@ -206,6 +257,10 @@ pub(crate) struct MemoryQuerySchema {
 pub(crate) struct MemoryFoundSchema<'a> {
     /// `lexical` (words alone) or `hybrid` (words and vectors, fused by rank).
     pub(crate) method: &'static str,
+    /// Why it was not searched by meaning, where it would have been: the model that embeds
+    /// memory did not answer, or has not come to these records yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) degraded: Option<String>,
     /// Best first.
     pub(crate) hits: Vec<MemoryHitSchema<'a>>,
 }
@@ -216,6 +271,8 @@ pub(crate) struct MemoryFoundSchema<'a> {
 pub(crate) struct MemoryHitSchema<'a> {
     /// Higher is better; comparable within one answer only.
     score: f32,
+    /// `words`, `meaning` or `both`.
+    found_by: &'static str,
     snippet: SnippetSchema<'a>,
     #[serde(flatten)]
     record: MemoryRecordSchema<'a>,
@@ -235,6 +292,11 @@ impl<'a> From<&'a Hit> for MemoryHitSchema<'a> {
         let matches = hit.snippet.matches.iter().map(|range| [range.start, range.end]).collect();
         Self {
             score: hit.score,
+            found_by: match hit.found_by {
+                FoundBy::Words => "words",
+                FoundBy::Meaning => "meaning",
+                FoundBy::Both => "both",
+            },
             snippet: SnippetSchema { text: &hit.snippet.text, matches },
             record: MemoryRecordSchema::new(&hit.key, &hit.version),
         }

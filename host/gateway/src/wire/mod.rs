@@ -45,10 +45,10 @@ pub(crate) use identity::{
 };
 pub(crate) use journal::{EventSchema, EventsSchema};
 pub(crate) use memory::{
-    EmbeddingSchema, MemoryFoundSchema, MemoryHitSchema, MemoryKeysSchema, MemoryNamespaceSchema,
-    MemoryNamespacesSchema, MemoryPutSchema, MemoryQuerySchema, MemoryRecordSchema,
-    MemoryVersionsSchema, MemoryWrittenSchema, PathsSchema, RelatedSchema, RelationChangedSchema,
-    RelationSchema, RelationsSchema, method,
+    EmbeddingSchema, MemoryEmbeddingSchema, MemoryFoundSchema, MemoryHitSchema, MemoryKeysSchema,
+    MemoryNamespaceSchema, MemoryNamespacesSchema, MemoryPutSchema, MemoryQuerySchema,
+    MemoryRecordSchema, MemoryVersionsSchema, MemoryWrittenSchema, PathsSchema, RelatedSchema,
+    RelationChangedSchema, RelationSchema, RelationsSchema, method,
 };
 pub(crate) use problem::ProblemSchema;
 pub(crate) use replay::{ReplayRequestSchema, ReplaySchema};

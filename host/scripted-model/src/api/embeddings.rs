@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::errors::Failure;
 use super::{Answer, Asked};
-use crate::embedding::embed;
+use crate::embedding::embed_with;
 use crate::prompt::tokens;
 use crate::script::settings::{Capability, DIMENSIONS_MAX};
 use crate::shelf::Admitted;
@@ -180,12 +180,13 @@ async fn make(asked: &mut Asked) -> Result<Vectors, Failure> {
             texts.len()
         )));
     }
+    let synonyms = listed.settings.synonyms.clone();
     let admitted = shelf
         .admit(&request.model, &serde_json::Map::new(), keep_alive)
         .await
         .map_err(|refused| Failure::refused(refused, &request.model))?;
     Ok(Vectors {
-        vectors: texts.iter().map(|text| embed(text, dimensions)).collect(),
+        vectors: texts.iter().map(|text| embed_with(text, dimensions, &synonyms)).collect(),
         tokens: texts.iter().map(|text| tokens(text.len())).sum(),
         model: request.model,
         base64,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::answer::wait;
+use crate::embedding::Synonyms;
 
 /// The server's own.
 #[derive(Clone, Debug, Deserialize)]
@@ -40,6 +41,8 @@ pub(crate) struct ModelSettings {
     pub(crate) size_bytes: u64,
     pub(crate) context_length: NonZeroU32,
     pub(crate) embedding_dimensions: NonZeroU32,
+    /// Words that have one vector.
+    pub(crate) synonyms: Synonyms,
     pub(crate) capabilities: Vec<Capability>,
     pub(crate) remote_host: Option<String>,
     pub(crate) remote_model: Option<String>,
@@ -141,6 +144,8 @@ struct Written {
     size_bytes: Option<u64>,
     context_length: Option<NonZeroU32>,
     embedding_dimensions: Option<NonZeroU32>,
+    #[serde(default)]
+    synonyms: Vec<Vec<String>>,
     capabilities: Option<Vec<Capability>>,
     remote_host: Option<String>,
     remote_model: Option<String>,
@@ -182,6 +187,7 @@ impl TryFrom<Written> for ModelSettings {
             size_bytes: written.size_bytes.unwrap_or(defaults.size_bytes),
             context_length: written.context_length.unwrap_or(defaults.context_length),
             embedding_dimensions: dimensions,
+            synonyms: Synonyms::new(&written.synonyms),
             capabilities: written.capabilities.unwrap_or(defaults.capabilities),
             remote_host: written.remote_host,
             remote_model: written.remote_model,
@@ -209,6 +215,7 @@ impl ModelSettings {
             size_bytes: 1024,
             context_length: CONTEXT_LENGTH,
             embedding_dimensions: DIMENSIONS,
+            synonyms: Synonyms::default(),
             capabilities: vec![Completion, Tools, Thinking, Vision, Embedding],
             remote_host: None,
             remote_model: None,

@@ -14,6 +14,8 @@
 //! d g k p s t v                         -> the index; see `search/documents.rs`
 //! ```
 //!
+//! The vectors that a model makes of its texts are in a table of their own; see `meanings.rs`.
+//!
 //! Deliberately absent: grants, quotas and clocks. The invariants: no row is reached but
 //! through its tenant's namespace; and a record past its time is given out by no reader,
 //! whether or not its rows are still there.
@@ -21,6 +23,7 @@
 mod cache;
 mod graph;
 mod head;
+mod meanings;
 mod reader;
 mod record;
 mod search;
@@ -33,17 +36,22 @@ use foreshore_domain::memory::kind;
 
 pub use cache::{CacheStats, ReadCache};
 pub use graph::{PATH_READS_MAX, PATH_RELATIONS_MAX, PATHS_MAX, Paths, Related};
+pub use meanings::{
+    MEANING_TEXT_MAX_BYTES, Made, MeaningsStatus, PendingMeanings, PendingText, Placed, TextDigest,
+    meaning_text,
+};
 pub use reader::{Due, Keys, MemoryReader};
 pub use record::{Entry, State, Version};
 pub use search::{
-    Found, HITS_MAX, Hit, Method, QUERY_WORDS_MAX, Query, SNIPPET_MAX, Snippet, VectorCache,
-    text_of_json,
+    Found, FoundBy, HITS_MAX, Hit, Method, QUERY_WORDS_MAX, Query, SNIPPET_MAX, Snippet,
+    VectorCache, text_of_json,
 };
 pub use space::Usage;
 
 pub(crate) use cache::Touched;
+pub(crate) use meanings::{forget, pending, place, status, sweep, unneeded, use_model};
 
-use super::codec::{self, Definition, Readable};
+use super::codec::{self, Definition, ReadRows, Readable};
 use super::{EventRef, Receipt, ViewError, payload, storage};
 use space::Space;
 
@@ -79,6 +87,7 @@ pub(crate) fn apply(
 /// Takes every row away.
 pub(crate) fn clear(transaction: &redb::WriteTransaction) -> Result<(), ViewError> {
     let generation = generation(&transaction.open_table(TABLE).map_err(storage)?)?;
+    meanings::unplace(transaction)?;
     transaction.delete_table(TABLE).map_err(storage)?;
     let mut rows = transaction.open_table(TABLE).map_err(storage)?;
     let next = (generation + 1).to_le_bytes();
@@ -102,6 +111,11 @@ pub(crate) fn check(
 /// Every row that follows from events, in order.
 pub(crate) fn dump(transaction: &redb::ReadTransaction) -> Result<Vec<u8>, ViewError> {
     codec::dump(transaction, TABLE, Some(GENERATION))
+}
+
+/// The table as it stood at one moment; `None` before the first event.
+fn open(transaction: &redb::ReadTransaction) -> Result<Option<ReadRows>, ViewError> {
+    codec::open(transaction, TABLE)
 }
 
 fn generation(rows: &impl Readable) -> Result<u64, ViewError> {

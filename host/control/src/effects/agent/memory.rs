@@ -28,13 +28,8 @@ impl Live {
             Ok(namespace) => namespace,
             Err(error) => return Done::read(Err(error)),
         };
-        let (memory, kind) = (self.turns.memory().clone(), read.kind.clone());
-        // What may read thousands of rows does not hold a thread that serves calls.
-        let looked_up =
-            tokio::task::spawn_blocking(move || look_up(&memory, &TENANT, &namespace, kind));
-        let recalled = looked_up.await.unwrap_or_else(|error| {
-            Err(MemoryFault::Store { message: format!("a look-up ended early: {error}") })
-        });
+        let kind = read.kind.clone();
+        let recalled = look_up(self.turns.memory(), TENANT, namespace, kind).await;
         Done::read(recalled.map(AgentOutcome::Recalled).map_err(told))
     }
 

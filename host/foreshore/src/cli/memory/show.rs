@@ -51,6 +51,36 @@ pub(super) fn namespaces(answer: &Value, paint: &Paint) -> String {
     table.render(paint)
 }
 
+/// How far the records are embedded; null where no model embeds them.
+pub(super) fn status(embedding: &Value, _: &Paint) -> String {
+    if embedding.is_null() {
+        return "searched by words alone: set [memory] embedding_model".to_owned();
+    }
+    let number = |name: &str| embedding[name].as_u64().unwrap_or(0);
+    let (done, records) = (number("done"), number("records"));
+    let mut line = format!(
+        "{} of {} records ({} %) embedded by {}",
+        grouped(done),
+        grouped(records),
+        // Not 100 before all are.
+        (done * 100).checked_div(records).unwrap_or(100),
+        plain(&embedding["model"]),
+    );
+    match embedding["state"].as_str() {
+        Some("working") => {
+            let per_second = embedding["per_second"].as_f64().unwrap_or(0.0);
+            line += &format!(", {per_second:.0} a second");
+        }
+        Some("waiting") => line += &format!(", waiting: {}", plain(&embedding["reason"])),
+        Some("off") => line += ", no server is running that would go on",
+        _ => {}
+    }
+    if number("refused") > 0 {
+        line += &format!("; the model refused {}", grouped(number("refused")));
+    }
+    printable(&line)
+}
+
 pub(super) fn versions(answer: &Value, paint: &Paint) -> String {
     let mut table = TextTable::new(&["version", "at", "state", "origin", "value"]);
     for version in answer["versions"].as_array().into_iter().flatten() {
@@ -74,7 +104,12 @@ pub(super) fn found(answer: &Value, paint: &Paint) -> String {
     for hit in &hits {
         let score = hit["score"].as_f64().unwrap_or(0.0);
         let key = printable(&plain(&hit["key"])).replace('\n', " ");
-        text += &format!("{} {}\n", paint.bold(&key), paint.dim(&format!("({score:.3})")));
+        let by = match plain(&hit["found_by"]).as_str() {
+            "meaning" => ", by meaning",
+            "both" => ", by words and meaning",
+            _ => "",
+        };
+        text += &format!("{} {}\n", paint.bold(&key), paint.dim(&format!("({score:.3}{by})")));
         text += &format!("  {}\n", snippet(&hit["snippet"], paint).replace('\n', " "));
     }
     let hits = match hits.len() {
@@ -82,7 +117,11 @@ pub(super) fn found(answer: &Value, paint: &Paint) -> String {
         1 => "1 hit".to_owned(),
         many => format!("{many} hits"),
     };
-    text + &paint.dim(&format!("{hits}, {} search", plain(&answer["method"])))
+    let mut line = format!("{hits}, {} search", plain(&answer["method"]));
+    if let Some(reason) = answer["degraded"].as_str() {
+        line += &format!("; not by meaning: {}", printable(reason));
+    }
+    text + &paint.dim(&line)
 }
 
 /// The text with its matches marked. Positions come over the wire, so they are not relied on.

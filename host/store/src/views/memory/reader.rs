@@ -10,9 +10,9 @@ use super::cache::{Place, ReadCache, Sight};
 use super::graph::{self, Paths, Related};
 use super::head::{Head, is_past};
 use super::record::{Version, versions_prefix};
-use super::search::{self, Found, Method, Query, VectorCache};
+use super::search::{self, Found, Method, Query, VectorCache, Vectors};
 use super::space::{Space, Usage, applied, prefix};
-use super::{MALFORMED, TABLE, generation};
+use super::{MALFORMED, TABLE, generation, meanings};
 
 /// Reads one tenant's memory as it stood when the transaction began, at a time the caller
 /// gives: what has expired by then is not there.
@@ -26,6 +26,7 @@ pub struct MemoryReader<'c> {
     sight: Sight,
     cache: Option<&'c ReadCache>,
     vectors: Option<&'c VectorCache>,
+    meanings: Option<ReadRows>,
 }
 
 /// A page of keys.
@@ -59,7 +60,8 @@ impl<'c> MemoryReader<'c> {
         let rows = codec::open(transaction, TABLE)?;
         let tenant = tenant.to_owned();
         let sight = Sight::default();
-        Ok(Self { rows, tenant, now_unix_ms, sight, cache: None, vectors: None })
+        let (cache, vectors, meanings) = (None, None, None);
+        Ok(Self { rows, tenant, now_unix_ms, sight, cache, vectors, meanings })
     }
 
     /// The same, with what was read before: [`MemoryReader::get`] asks `cache` first, and
@@ -77,6 +79,16 @@ impl<'c> MemoryReader<'c> {
             self.cache = Some(cache);
             self.vectors = Some(vectors);
         }
+        Ok(self)
+    }
+
+    /// The same, with the vectors that the model in use made: [`MemoryReader::search`] finds
+    /// records by them too. `transaction` is that of the reader.
+    ///
+    /// # Errors
+    /// [`ViewError::Storage`].
+    pub fn with_meanings(mut self, transaction: &redb::ReadTransaction) -> Result<Self, ViewError> {
+        self.meanings = meanings::open(transaction)?;
         Ok(self)
     }
 
@@ -232,7 +244,8 @@ impl<'c> MemoryReader<'c> {
             return Ok(Found { hits: Vec::new(), method: Method::Lexical });
         };
         let cache = self.vectors.map(|vectors| (vectors, self.sight));
-        search::search(rows, &space, query, self.now_unix_ms, cache)
+        let vectors = Vectors { cache, meanings: self.meanings.as_ref() };
+        search::search(rows, &space, query, self.now_unix_ms, vectors)
     }
 
     /// What the namespace amounts to.

@@ -10,27 +10,32 @@ mod matrix;
 mod postings;
 mod rank;
 mod snippet;
+mod source;
 mod vectors;
 mod words;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use foreshore_domain::memory::Embedding;
 
-pub(super) use documents::{Document, Totals, Vector, add, remove};
+pub(super) use documents::{
+    Document, Totals, Vector, add, doc_key, live_from, number_at_end, remove, vector_key,
+};
+pub(super) use lexical::Docs;
 pub use matrix::VectorCache;
 pub use snippet::{SNIPPET_MAX, Snippet};
+pub(super) use words::text_of;
 pub use words::text_of_json;
 
 use super::super::ViewError;
-use super::super::codec::Readable;
+use super::super::codec::{ReadRows, Readable};
 use super::MALFORMED;
 use super::cache::Sight;
 use super::record::Version;
 use super::space::Space;
-use lexical::Docs;
 use rank::{Gate, Ranked};
+use source::Source;
 
 /// The most hits of one answer.
 pub const HITS_MAX: usize = 100;
@@ -76,6 +81,17 @@ pub enum Method {
     Hybrid,
 }
 
+/// What found a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FoundBy {
+    /// Its words; without a word in the query, its tags and its time.
+    Words,
+    /// Its meaning.
+    Meaning,
+    /// Both.
+    Both,
+}
+
 /// A record that was found.
 #[derive(Clone, Debug)]
 pub struct Hit {
@@ -85,8 +101,19 @@ pub struct Hit {
     pub version: Arc<Version>,
     /// Higher is better; comparable within one answer only.
     pub score: f32,
+    /// What found it.
+    pub found_by: FoundBy,
     /// Why.
     pub snippet: Snippet,
+}
+
+/// Where vectors are looked for, beside the view itself.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Vectors<'a> {
+    /// Those that were read before.
+    pub(super) cache: Option<(&'a VectorCache, Sight)>,
+    /// Those that the model in use made.
+    pub(super) meanings: Option<&'a ReadRows>,
 }
 
 pub(super) fn search(
@@ -94,7 +121,7 @@ pub(super) fn search(
     space: &Space,
     query: &Query<'_>,
     now_unix_ms: u64,
-    cache: Option<(&VectorCache, Sight)>,
+    vectors: Vectors<'_>,
 ) -> Result<Found, ViewError> {
     let docs = Docs::load(rows, space)?;
     let words = query_words(query.text);
@@ -112,18 +139,43 @@ pub(super) fn search(
         Ok(rank::best(&docs, &scores, &gate, limit))
     };
     let by_meaning = match query.embedding {
-        Some(query) => vectors::best(rows, space, &docs, &gate, query, cache, FUSED_MAX)?,
+        Some(query) => {
+            let sources = Source::of(rows, vectors.meanings, space, query)?;
+            let cache = vectors.cache;
+            vectors::best(&sources, space, &docs, &gate, query, cache, FUSED_MAX)?
+        }
         None => None,
     };
-    let (best, method) = match by_meaning {
-        None => (by_words(limit)?, Method::Lexical),
-        // Without words the weight alone says nothing beside a meaning.
-        Some(list) if words.is_empty() => (rank::fuse([Vec::new(), list], limit), Method::Hybrid),
-        Some(list) => (rank::fuse([by_words(FUSED_MAX)?, list], limit), Method::Hybrid),
+    let Some(by_meaning) = by_meaning else {
+        let best = by_words(limit)?.into_iter().map(|ranked| (ranked, FoundBy::Words));
+        let hits: Result<Vec<Hit>, ViewError> =
+            best.map(|found| hit(rows, space.id, found, &words)).collect();
+        return Ok(Found { hits: hits?, method: Method::Lexical });
     };
-    let hits: Result<Vec<Hit>, ViewError> =
-        best.into_iter().map(|ranked| hit(rows, space.id, ranked, &words)).collect();
-    Ok(Found { hits: hits?, method })
+    // Without words the weight alone says nothing beside a meaning.
+    let by_words = if words.is_empty() { Vec::new() } else { by_words(FUSED_MAX)? };
+    let found_by = found_by(&by_words, &by_meaning);
+    let hits: Result<Vec<Hit>, ViewError> = rank::fuse([by_words, by_meaning], limit)
+        .into_iter()
+        .map(|ranked| {
+            let by = found_by.get(&ranked.doc).copied().unwrap_or(FoundBy::Both);
+            hit(rows, space.id, (ranked, by), &words)
+        })
+        .collect();
+    Ok(Found { hits: hits?, method: Method::Hybrid })
+}
+
+/// What found each document of two lists.
+fn found_by(by_words: &[Ranked], by_meaning: &[Ranked]) -> BTreeMap<u32, FoundBy> {
+    let mut found_by: BTreeMap<u32, FoundBy> =
+        by_words.iter().map(|ranked| (ranked.doc, FoundBy::Words)).collect();
+    for ranked in by_meaning {
+        let by = found_by.entry(ranked.doc).or_insert(FoundBy::Meaning);
+        if *by == FoundBy::Words {
+            *by = FoundBy::Both;
+        }
+    }
+    found_by
 }
 
 fn query_words(text: &str) -> BTreeSet<String> {
@@ -162,12 +214,12 @@ fn tagged(
 fn hit(
     rows: &impl Readable,
     space: u32,
-    ranked: Ranked,
+    (ranked, found_by): (Ranked, FoundBy),
     words: &BTreeSet<String>,
 ) -> Result<Hit, ViewError> {
     let (key, number) = documents::name_of(rows, space, ranked.doc)?;
     let version = Version::load(rows, space, &key, number)?.ok_or(MALFORMED)?;
     let entry = version.entry().ok_or(MALFORMED)?;
     let snippet = snippet::snippet(&words::text_of(&entry.value), words);
-    Ok(Hit { key, version: Arc::new(version), score: ranked.score, snippet })
+    Ok(Hit { key, version: Arc::new(version), score: ranked.score, found_by, snippet })
 }

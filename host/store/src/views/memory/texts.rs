@@ -9,7 +9,7 @@ use foreshore_domain::memory::{Importance, JsonText, Origin, Tags, ValueRef};
 use super::super::codec::{Readable, Rows};
 use super::super::{EventRef, ViewError};
 use super::record::Entry;
-use super::search::{self, Hit, Query};
+use super::search::{self, Hit, Query, Vectors};
 use super::space::Space;
 use super::write;
 
@@ -62,7 +62,7 @@ pub(in super::super) fn find(
     let Some(space) = Space::load(rows, tenant, NAMESPACE)? else { return Ok(Vec::new()) };
     let tags: Vec<&str> = tagged.map(tag).into_iter().collect();
     let query = Query { text, tags: &tags, limit, ..Query::default() };
-    Ok(search::search(rows, &space, &query, now_unix_ms, None)?.hits)
+    Ok(search::search(rows, &space, &query, now_unix_ms, Vectors::default())?.hits)
 }
 
 /// As much of a name as a tag may have.

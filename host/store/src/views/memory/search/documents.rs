@@ -20,7 +20,7 @@
 
 use redb::ReadableTable as _;
 
-use super::super::super::codec::{Fields, Readable, Rows, after, index};
+use super::super::super::codec::{Fields, Readable, Rows, after, index, wide};
 use super::super::super::{ViewError, storage};
 use super::super::MALFORMED;
 use super::super::head::Head;
@@ -234,6 +234,22 @@ fn look_at(rows: &mut Rows<'_>, space: &mut Space, block: u32) -> Result<(), Vie
     Ok(())
 }
 
+/// How many documents from a number on are live.
+pub(in super::super) fn live_from(
+    rows: &impl Readable,
+    space: &Space,
+    first: u32,
+) -> Result<u64, ViewError> {
+    let (start, end) = (doc_key(b'd', space.id, first / BLOCK), after(&prefix(b'd', space.id)));
+    let mut live = 0;
+    for row in rows.range::<&[u8]>(&*start..&*end).map_err(storage)? {
+        let (key, bytes) = row.map_err(storage)?;
+        let docs = (number_at_end(key.value())? * BLOCK..).zip(DocRow::each(bytes.value()));
+        live += wide(docs.filter(|(doc, row)| *doc >= first && row.is_live()).count());
+    }
+    Ok(live)
+}
+
 fn live_docs(rows: &impl Readable, space: &Space, block: u32) -> Result<Vec<u32>, ViewError> {
     let bytes = read_row(rows, &doc_key(b'd', space.id, block))?;
     let docs = (block * BLOCK..).zip(DocRow::each(&bytes));
@@ -311,17 +327,17 @@ pub(in super::super) fn read_vector(
     Ok(Some(Vector { model, bytes: row.value().to_vec() }))
 }
 
-pub(super) fn number_at_end(key: &[u8]) -> Result<u32, ViewError> {
+pub(in super::super) fn number_at_end(key: &[u8]) -> Result<u32, ViewError> {
     key.last_chunk().map(|bytes| u32::from_be_bytes(*bytes)).ok_or(MALFORMED)
 }
 
-pub(super) fn doc_key(kind: u8, space: u32, number: u32) -> Vec<u8> {
+pub(in super::super) fn doc_key(kind: u8, space: u32, number: u32) -> Vec<u8> {
     let mut key = prefix(kind, space);
     key.extend_from_slice(&number.to_be_bytes());
     key
 }
 
-pub(super) fn vector_key(space: u32, model: u32, doc: u32) -> Vec<u8> {
+pub(in super::super) fn vector_key(space: u32, model: u32, doc: u32) -> Vec<u8> {
     let mut key = doc_key(b'v', space, model);
     key.extend_from_slice(&doc.to_be_bytes());
     key

@@ -27,7 +27,7 @@ const B: f64 = 0.75;
 
 /// The rows of a namespace's documents, close together in memory: the documents of a block
 /// that is gone take no place.
-pub(super) struct Docs {
+pub(in super::super) struct Docs {
     /// Where the rows of each block start; [`GONE`] for none.
     starts: Vec<u32>,
     pub(super) rows: Vec<DocRow>,
@@ -41,7 +41,7 @@ const GONE: u32 = u32::MAX;
 const ROOM_MAX: usize = 1 << 20;
 
 impl Docs {
-    pub(super) fn load(rows: &impl Readable, space: &Space) -> Result<Self, ViewError> {
+    pub(in super::super) fn load(rows: &impl Readable, space: &Space) -> Result<Self, ViewError> {
         let blocks = index(space.totals.next_doc.div_ceil(BLOCK));
         // Growing by doubling would copy megabytes; more than twice the live ones is rare.
         let room = index(space.totals.next_doc.min(space.totals.docs.saturating_mul(2)));
@@ -68,7 +68,7 @@ impl Docs {
 
     /// Where the row of a document is, and its length, if it is live.
     #[inline]
-    pub(super) fn at(&self, doc: u32) -> Option<(usize, u16)> {
+    pub(in super::super) fn at(&self, doc: u32) -> Option<(usize, u16)> {
         let start = *self.starts.get(index(doc / BLOCK))?;
         let at = index(start.saturating_add(doc % BLOCK));
         let length = *self.lengths.get(at)?;

@@ -5,19 +5,18 @@
 //! length 1, so no sum of products can overflow 32 bits: by Cauchy-Schwarz it is at most about
 //! 2^28.
 //!
-//! Documents are only ever added, under growing numbers, so a matrix is brought up to date by
-//! reading what comes after its last one. Who is dead is for the query to ask; when more than
+//! Vectors are only ever added, of documents with growing numbers, so a matrix is brought up to
+//! date by reading what comes after its last one. Who is dead is for the query to ask; when more than
 //! half are, the matrix is made smaller.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::super::super::codec::{Readable, after, wide};
-use super::super::super::{ViewError, storage};
+use super::super::super::ViewError;
+use super::super::super::codec::{Readable, wide};
 use super::super::cache::Sight;
-use super::super::space::Space;
-use super::documents::{doc_key, number_at_end, vector_key};
 use super::lexical::Docs;
+use super::source::{Source, SourceId};
 
 /// The rows of a part: what one more vector makes the next query copy.
 const PART_ROWS: usize = 256;
@@ -41,12 +40,12 @@ struct Matrix {
     dropped_at_seq: u64,
 }
 
-/// Which vectors: of a namespace, a model and a number of columns, and since which clearing.
+/// Which vectors: of a namespace, a source and a number of columns, and since which clearing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Which {
     pub(super) generation: u64,
     pub(super) space: u32,
-    pub(super) model: u32,
+    pub(super) source: SourceId,
     pub(super) columns: usize,
 }
 
@@ -83,10 +82,9 @@ impl VectorCache {
 
     /// The vectors as the reader sees them and maybe some that are dead; `None` where they
     /// cannot be had from memory.
-    pub(super) fn parts(
+    pub(super) fn parts<R: Readable>(
         &self,
-        rows: &impl Readable,
-        space: &Space,
+        source: &Source<'_, R>,
         docs: &Docs,
         sight: Sight,
         which: Which,
@@ -100,7 +98,7 @@ impl VectorCache {
         if sight.seq < matrix.dropped_at_seq {
             return Ok(None);
         }
-        matrix.read_on(rows, space, which)?;
+        matrix.read_on(source, which.columns)?;
         let alive = wide(docs.rows.len());
         if wide(matrix.rows) > 2 * alive + wide(PART_ROWS) {
             matrix.drop_dead(docs, which.columns, sight.seq);
@@ -115,8 +113,14 @@ impl VectorCache {
         let mut held = lock(&self.held);
         held.clock += 1;
         let used = held.clock;
-        // What was read before a clearing is of no more use.
-        held.matrices.retain(|known, _| known.generation >= which.generation);
+        // What was read before a clearing, or before another model, is of no more use.
+        held.matrices.retain(|known, _| {
+            let is_past = match (known.source, which.source) {
+                (SourceId::Made(known), SourceId::Made(which)) => known < which,
+                _ => false,
+            };
+            known.generation >= which.generation && !is_past
+        });
         let empty = || Slot { matrix: Arc::default(), bytes: 0, used };
         let slot = held.matrices.entry(which).or_insert_with(empty);
         slot.used = used;
@@ -138,28 +142,22 @@ impl VectorCache {
 
 impl Matrix {
     /// Reads the vectors that were added since.
-    fn read_on(
+    fn read_on<R: Readable>(
         &mut self,
-        rows: &impl Readable,
-        space: &Space,
-        which: Which,
+        source: &Source<'_, R>,
+        columns: usize,
     ) -> Result<(), ViewError> {
-        if self.next_doc >= space.totals.next_doc {
+        if self.next_doc >= source.until() {
             return Ok(());
         }
-        let start = vector_key(space.id, which.model, self.next_doc);
-        let end = after(&doc_key(b'v', space.id, which.model));
-        for row in rows.range::<&[u8]>(&*start..&*end).map_err(storage)? {
-            let (key, bytes) = row.map_err(storage)?;
-            let (numbers, _) = bytes.value().as_chunks::<4>();
-            if numbers.len() != which.columns {
-                continue;
+        source.each(self.next_doc, |doc, bytes| {
+            let (numbers, _) = bytes.as_chunks::<4>();
+            if numbers.len() == columns {
+                let numbers = numbers.iter().map(|number| quantize(f32::from_le_bytes(*number)));
+                self.push(doc, numbers);
             }
-            let doc = number_at_end(key.value())?;
-            let numbers = numbers.iter().map(|number| quantize(f32::from_le_bytes(*number)));
-            self.push(doc, numbers);
-        }
-        self.next_doc = space.totals.next_doc;
+        })?;
+        self.next_doc = source.until();
         Ok(())
     }
 

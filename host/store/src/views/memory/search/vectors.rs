@@ -18,20 +18,20 @@ use std::collections::BinaryHeap;
 
 use foreshore_domain::memory::Embedding;
 
-use super::super::super::codec::{Readable, after, narrow};
-use super::super::super::{ViewError, storage};
-use super::super::MALFORMED;
+use super::super::super::ViewError;
+use super::super::super::codec::{Readable, narrow};
 use super::super::cache::Sight;
-use super::super::space::{Space, model};
-use super::documents::{doc_key, number_at_end, vector_key};
+use super::super::space::Space;
 use super::lexical::Docs;
 use super::matrix::{STEP, VectorCache, Which, quantize};
 use super::rank::{Best, Gate, Ranked};
+use super::source::Source;
 
 /// The best `limit` documents by cosine times weight, best first, of those whose cosine is
-/// above zero. `None` where no record of the namespace has a vector of the query's model.
-pub(super) fn best(
-    rows: &impl Readable,
+/// above zero. `None` where there are no sources: no record of the namespace has a vector of the
+/// query's model.
+pub(super) fn best<R: Readable>(
+    sources: &[Source<'_, R>],
     space: &Space,
     docs: &Docs,
     gate: &Gate,
@@ -39,10 +39,7 @@ pub(super) fn best(
     cache: Option<(&VectorCache, Sight)>,
     limit: usize,
 ) -> Result<Option<Vec<Ranked>>, ViewError> {
-    let Some(model) = model(rows, query.model().as_str())? else { return Ok(None) };
-    let prefix = doc_key(b'v', space.id, model);
-    let mut vectors = rows.range::<&[u8]>(&*prefix..&*after(&prefix)).map_err(storage)?;
-    if vectors.next().is_none() {
+    if sources.is_empty() {
         return Ok(None);
     }
     let mut best = Best::new(limit);
@@ -57,26 +54,22 @@ pub(super) fn best(
         }
     };
     let columns = query.vector().len();
-    let parts = match cache {
-        Some((cache, sight)) => {
-            let generation = sight.generation;
-            let which = Which { generation, space: space.id, model, columns };
-            cache.parts(rows, space, docs, sight, which)?
-        }
-        None => None,
-    };
-    match parts {
-        Some(parts) => {
-            for doc in promising(docs, gate, query.vector(), &parts, limit) {
-                let row = rows.get(&*vector_key(space.id, model, doc)).map_err(storage)?;
-                look(doc, row.ok_or(MALFORMED)?.value());
+    for source in sources {
+        let parts = match cache {
+            Some((cache, sight)) => {
+                let generation = sight.generation;
+                let which = Which { generation, space: space.id, source: source.id(), columns };
+                cache.parts(source, docs, sight, which)?
             }
-        }
-        None => {
-            for row in rows.range::<&[u8]>(&*prefix..&*after(&prefix)).map_err(storage)? {
-                let (key, bytes) = row.map_err(storage)?;
-                look(number_at_end(key.value())?, bytes.value());
+            None => None,
+        };
+        match parts {
+            Some(parts) => {
+                for doc in promising(docs, gate, query.vector(), &parts, limit) {
+                    source.look(doc, |bytes| look(doc, bytes))?;
+                }
             }
+            None => source.each(0, &mut look)?,
         }
     }
     Ok(Some(best.into_sorted()))

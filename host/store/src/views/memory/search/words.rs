@@ -150,7 +150,7 @@ fn fold(word: &str) -> Cow<'_, str> {
 }
 
 /// What is read of a value: its strings, names of members and numbers, a line each.
-pub(super) fn text_of(value: &ValueRef) -> String {
+pub(in super::super) fn text_of(value: &ValueRef) -> String {
     match value {
         ValueRef::Inline(json) => text_of_json(json),
         ValueRef::Blob(blob) => blob.text.clone(),

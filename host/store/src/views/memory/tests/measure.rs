@@ -1,9 +1,10 @@
 //! What memory costs with many records:
 //! `cargo test --release -p foreshore-store memory_measured -- --ignored --nocapture`
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use foreshore_domain::memory::Embedding;
+use foreshore_domain::memory::{Embedding, ModelName};
 
 use super::meaning::embedding;
 use super::search::Numbers;
@@ -181,6 +182,66 @@ impl Bench {
         println!("vectors in memory: {} bytes", vectors.bytes());
     }
 
+    /// The same with vectors that a model made of the texts.
+    fn made(&mut self) {
+        let model = ModelName::parse("made").expect("a name");
+        let of = |vector: Embedding| {
+            Embedding::new(model.clone(), vector.vector().to_vec()).expect("valid")
+        };
+        let columns = self.columns.max(1);
+        let write = |bench: &Self| bench.database.begin_write().expect("a transaction");
+        let read = |bench: &Self| bench.database.begin_read().expect("a transaction");
+        let transaction = write(self);
+        use_model(&transaction, &model, false).expect("written");
+        transaction.commit().expect("commits");
+        let (mut looking, mut placing, mut count) = (Duration::ZERO, Duration::ZERO, 0);
+        loop {
+            let started = Instant::now();
+            let Some(portion) = pending(&read(self), None).expect("readable") else { break };
+            looking += started.elapsed();
+            let mut made = BTreeMap::new();
+            for text in &portion.texts {
+                made.insert(text.digest, Made::Vector(of(clustered(&mut self.numbers, columns))));
+            }
+            let started = Instant::now();
+            let transaction = write(self);
+            place(&transaction, &portion, &made).expect("written");
+            transaction.commit().expect("commits");
+            placing += started.elapsed();
+            count += 1;
+        }
+        let (looked, placed) = (looking / count, placing / count);
+        println!("embed: {looked:.1?} to find 64 texts, {placed:.1?} to keep their vectors");
+        let started = Instant::now();
+        status(&read(self)).expect("readable");
+        println!("embed: {:.1?} to count how far it is", started.elapsed());
+        let started = Instant::now();
+        assert!(unneeded(&read(self)).expect("readable").is_empty());
+        println!("embed: {:.1?} to look for what nothing needs", started.elapsed());
+
+        let (reads, vectors) = (ReadCache::new(0), VectorCache::new(256 << 20));
+        let transaction = read(self);
+        let plain = self.reader().with_meanings(&transaction).expect("opens");
+        let cached = self.reader().with_meanings(&transaction).expect("opens");
+        let cached = cached.with_caches(&reads, &vectors).expect("readable");
+        let queries: Vec<Embedding> =
+            (0..16).map(|_| of(clustered(&mut self.numbers, columns))).collect();
+        for (name, reader, text, rounds) in [
+            ("in the table", &plain, "", 10),
+            ("the first time", &cached, "", 1),
+            ("alone", &cached, "", self.rounds),
+            ("and 3 words", &cached, "word70 word700 word7007", self.rounds),
+        ] {
+            let took = repeat(rounds, |round| {
+                let query = &queries[usize::try_from(round % 16).expect("small")];
+                let query = Query { text, embedding: Some(query), limit: 10, ..Query::default() };
+                assert_eq!(reader.search("n", &query).expect("readable").method, Method::Hybrid);
+            });
+            println!("search, vectors that were made, {name}: {took}");
+        }
+        println!("vectors in memory: {} bytes", vectors.bytes());
+    }
+
     fn hostile(&mut self) {
         for round in ["written", "written again"] {
             let slowest = self.fill("hostile", 300, |_, n| {
@@ -249,6 +310,7 @@ fn memory_measured() {
     bench.puts();
     bench.words();
     bench.vectors();
+    bench.made();
     bench.gets();
     bench.hostile();
     bench.paths();
