@@ -29,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admission::{Admission, ConcurrencyConfig, Permit};
+use crate::approvals::{Approvals, ApprovalsConfig};
 use crate::budgets::{Budgets, BudgetsConfig};
 use crate::checkpoints::{self, Patience, Webhook, WebhookUrl};
 use crate::clock;
@@ -95,6 +96,8 @@ pub struct ControlConfig {
     pub turns: TurnsConfig,
     /// Who may spend how much on models.
     pub budgets: BudgetsConfig,
+    /// Which calls wait for a person.
+    pub approvals: ApprovalsConfig,
 }
 
 impl ControlConfig {
@@ -121,6 +124,7 @@ impl ControlConfig {
             models: None,
             turns: TurnsConfig::default(),
             budgets: BudgetsConfig::default(),
+            approvals: ApprovalsConfig::default(),
         }
     }
 }
@@ -157,6 +161,7 @@ pub struct Control {
     turns: Turns,
     inference: Option<Inference>,
     identities: Identities,
+    approvals: Approvals,
     budgets: Option<Budgets>,
     integrity: Arc<Integrity>,
     upkeep: Upkeep,
@@ -237,7 +242,17 @@ impl Control {
         }
         let admission = Arc::new(Admission::new(config.concurrency, tasks.clone()));
         let running = Arc::clone(door.running());
-        let invoker = Arc::new(Invoker { door, recorder: recorder.clone(), tasks: tasks.clone() });
+        let ApprovalsConfig { policy, asks, webhook } = config.approvals;
+        let (approvals, woken, outbox) = Approvals::new(journal.clone(), policy, asks);
+        if let Some(webhook) = webhook {
+            tasks.spawn(outbox.send(webhook, stop.clone()));
+        }
+        let invoker = Arc::new(Invoker {
+            door,
+            recorder: recorder.clone(),
+            approvals: approvals.clone(),
+            tasks: tasks.clone(),
+        });
         let registered = Arc::new(Registered {
             components: Arc::clone(&components),
             invoker: Arc::clone(&invoker),
@@ -269,6 +284,7 @@ impl Control {
             agents: registered,
             policies: agents.collect(),
             config: config.turns,
+            approvals: approvals.clone(),
             budgets: budgets.clone(),
             running,
             tasks: tasks.clone(),
@@ -279,6 +295,8 @@ impl Control {
             tracing::info!(open, "turns that had not ended go on");
         }
         tasks.spawn(turns.clone().keep_time());
+        tasks.spawn(turns.clone().wake_decided(woken));
+        tasks.spawn(approvals.clone().keep_time(stop.clone()));
         Ok(Arc::new(Self {
             admission,
             invoker,
@@ -289,6 +307,7 @@ impl Control {
             turns,
             inference: config.inference,
             identities,
+            approvals,
             budgets,
             integrity,
             upkeep,
@@ -444,6 +463,11 @@ impl Control {
     /// Credentials, and who somebody is that shows one.
     pub fn identities(&self) -> &Identities {
         &self.identities
+    }
+
+    /// Calls that wait for a person, for people; no guest reaches it.
+    pub fn approvals(&self) -> &Approvals {
+        &self.approvals
     }
 
     /// Memory, for people; guests reach it through the door.

@@ -476,7 +476,9 @@ fn principal(
     reach: &Reach,
 ) -> Principal {
     let (permissions, most) = roles.of(names);
-    Principal { subject, tenant, permissions, reach: most.and(reach) }
+    let known = names.iter().filter(|name| roles.get(name).is_some());
+    let roles = known.cloned().collect();
+    Principal { subject, tenant, roles, permissions, reach: most.and(reach) }
 }
 
 /// Whether somebody may handle credentials of a tenant.

@@ -19,6 +19,7 @@ use foreshore_gateway::EdgeLimits;
 use serde::{Deserialize, Deserializer};
 
 use super::agents::AgentSection;
+use super::approvals::ApprovalsSection;
 use super::auth::AuthSection;
 use super::budgets::BudgetsSection;
 use super::files::FilesSection;
@@ -50,6 +51,8 @@ pub(crate) struct Sections {
     pub(crate) inference: InferenceSection,
     /// What each agent may touch and use, by name.
     pub(crate) agents: BTreeMap<String, AgentSection>,
+    /// Which calls wait for a person.
+    pub(crate) approvals: ApprovalsSection,
     /// Who is let in.
     pub(crate) auth: AuthSection,
     /// Roles, besides admin, operator, approver, caller and viewer.

@@ -372,7 +372,7 @@ mod tests {
             terms: Terms::usual("a test"),
             origin: Some(Origin {
                 agent: "assistant".to_owned(),
-                turn: TurnId::new(1),
+                turn: TurnId::parse("turn_00000000000000000000000000000001").expect("an id"),
                 conversation: Conversation::parse("c").expect("a conversation"),
                 number: 3,
             }),
