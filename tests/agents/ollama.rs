@@ -129,9 +129,47 @@ fn models_and_agents_are_listed_and_shown_and_not_changed() {
     }
     assert!(server.get("/api/ps").json()["models"].is_array());
     assert!(server.get("/api/version").json()["version"].is_string());
-    let pull = server.send("POST", "/api/pull", &json!({"model": "demo"}));
-    assert_eq!(pull.status, 403);
-    assert!(pull.json()["error"].is_string());
+}
+
+#[test]
+fn models_are_brought_in_copied_and_deleted_by_whoever_manages_them() {
+    let directory = tempfile::tempdir().expect("made");
+    let script = directory.path().join("script.toml");
+    let text = "[[rules]]\nanswer.text = \"hello\"\n[[models]]\nname = \"old\"\n[[models]]\nname = \"new\"\npull = { steps = 3 }\n";
+    std::fs::write(&script, text).expect("written");
+    let server = Server::start(
+        &format!(
+            "[[inference.backends]]\nname = \"script\"\nkind = \"scripted\"\nscript = {script:?}\n[inference]\ndefault_model = \"old\"\n"
+        ),
+        &[],
+    );
+    let listed = |name: &str| {
+        let tags = server.get("/api/tags").json();
+        let models = tags["models"].as_array().expect("a list").clone();
+        models.iter().any(|one| one["name"].as_str().is_some_and(|n| n.starts_with(name)))
+    };
+    let pulled = server.send("POST", "/api/pull", &json!({"model": "new"}));
+    let lines = String::from_utf8(pulled.body.clone()).expect("text");
+    assert_eq!(pulled.status, 200, "{lines}");
+    assert!(lines.lines().count() > 1 && lines.trim_end().ends_with("{\"status\":\"success\"}"));
+    assert!(listed("new"), "what was got is there");
+    let copied = server.send("POST", "/api/copy", &json!({"source": "old", "destination": "twin"}));
+    assert_eq!(copied.status, 200, "{copied:?}");
+    assert!(listed("twin"));
+    assert_eq!(server.send("DELETE", "/api/delete", &json!({"model": "twin"})).status, 200);
+    assert!(!listed("twin"));
+    assert_eq!(server.send("DELETE", "/api/delete", &json!({"model": "twin"})).status, 404);
+    assert_eq!(server.send("POST", "/api/push", &json!({"model": "old"})).status, 501);
+    let key = json!({ "name": "a test", "roles": ["caller"] });
+    let key = server.send("POST", "/v1/tokens", &key).json()["secret"]
+        .as_str()
+        .expect("a key")
+        .to_owned();
+    let shown = format!("Bearer {key}");
+    let headers = [("authorization", shown.as_str())];
+    let refused = server.send_with("POST", "/api/pull", &headers, &json!({"model": "new"}));
+    assert_eq!(refused.status, 403);
+    assert!(refused.json()["error"].is_string(), "in Ollama's shape");
 }
 
 #[test]

@@ -130,10 +130,11 @@ impl Budgets {
     /// [`BudgetExhausted`] says whose budget is used up.
     pub fn check(
         &self,
+        tenant: &Tenant,
         agent: &str,
         conversation: Option<&Conversation>,
     ) -> Result<(), BudgetExhausted> {
-        self.ledger.check(&keys(&Tenant::DEFAULT, agent, conversation), clock::now_unix_ms())
+        self.ledger.check(&keys(tenant, agent, conversation), clock::now_unix_ms())
     }
 
     /// All budgets as they stand now, by scope and name.

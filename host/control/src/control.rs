@@ -13,7 +13,7 @@ use bytes::Bytes;
 use foreshore_domain::agent::AgentPolicy;
 use foreshore_domain::call::CallError;
 use foreshore_domain::component::{ComponentRef, Inspection, ToolName};
-use foreshore_domain::event::{EventKind, Tenant};
+use foreshore_domain::event::EventKind;
 use foreshore_domain::id::CallId;
 use foreshore_domain::identity::Roles;
 use foreshore_domain::limits::Limits;
@@ -510,7 +510,7 @@ impl Control {
     /// # Errors
     /// The journal cannot be read.
     pub fn events(&self, after: u64, filter: &EventFilter, max: usize) -> Result<Page, ReadError> {
-        crate::events::read(&self.journal, &Tenant::DEFAULT, after, filter, max)
+        crate::events::read(&self.journal, &filter.tenant, after, filter, max)
     }
 
     /// The journal, to read.

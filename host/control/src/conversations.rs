@@ -12,7 +12,7 @@ use foreshore_domain::conversation::{
     Conversation, ConversationChanged, ConversationCreated, ConversationDeleted, FORK_TURNS_MAX,
     Fact, ForkedFrom, Title,
 };
-use foreshore_domain::event::{NewEvent, Stream};
+use foreshore_domain::event::{NewEvent, Stream, Tenant};
 use foreshore_domain::id::TurnId;
 use foreshore_domain::inference::Message;
 use foreshore_domain::outcome::Content;
@@ -25,7 +25,6 @@ use foreshore_store::{AppendError, Commit, Condition, Journal};
 pub use self::fault::ConversationFault;
 pub use self::variables::{VARIABLE_MAX_BYTES, VARIABLES_BYTES_MAX, VARIABLES_MAX, VariableRead};
 use crate::clock;
-use crate::turns::TENANT;
 use crate::turns::payload;
 use crate::turns::request::name;
 
@@ -38,6 +37,8 @@ const TRIES_MAX: usize = 16;
 #[derive(Clone)]
 pub struct Conversations {
     journal: Journal,
+    /// Whose: no other's is read or written by this handle.
+    tenant: Tenant,
 }
 
 /// A turn as people read it.
@@ -57,11 +58,17 @@ pub struct SaidTurn {
 
 impl Conversations {
     pub(crate) fn new(journal: Journal) -> Self {
-        Self { journal }
+        Self { journal, tenant: Tenant::DEFAULT }
+    }
+
+    /// Those of a tenant.
+    #[must_use]
+    pub fn of(&self, tenant: &Tenant) -> Self {
+        Self { journal: self.journal.clone(), tenant: tenant.clone() }
     }
 
     fn reader(&self) -> Result<ConversationsReader, ConversationFault> {
-        Ok(self.journal.conversations(&TENANT)?)
+        Ok(self.journal.conversations(&self.tenant)?)
     }
 
     /// Begins a conversation without a turn.
@@ -82,7 +89,7 @@ impl Conversations {
             forked_from: None,
             delegated_by: None,
         };
-        self.journal.append(created.event(now, TENANT)).await?;
+        self.journal.append(created.event(now, self.tenant.clone())).await?;
         Ok(conversation)
     }
 
@@ -185,7 +192,7 @@ impl Conversations {
     /// Every turn that has not ended.
     pub(crate) fn open_turns(&self) -> Result<Vec<OpenTurn>, ConversationFault> {
         let all = self.journal.open_turns()?.into_iter();
-        Ok(all.filter(|(tenant, _)| tenant == TENANT.as_str()).map(|(_, turn)| turn).collect())
+        Ok(all.filter(|(tenant, _)| tenant == self.tenant.as_str()).map(|(_, turn)| turn).collect())
     }
 
     /// The rolling summary, and the last turn that it covers.
@@ -228,7 +235,7 @@ impl Conversations {
         let title = title.map(parse_title).transpose()?;
         let stream = Stream::Conversation(conversation.as_str().to_owned());
         for _ in 0..TRIES_MAX {
-            let seq = self.journal.stream_head(&TENANT, &stream)?;
+            let seq = self.journal.stream_head(&self.tenant, &stream)?;
             let entry = self.known(conversation)?;
             if through_turn >= entry.turns {
                 let what = format!("turn {through_turn} in conversation \"{conversation}\"");
@@ -254,7 +261,7 @@ impl Conversations {
                 forked_from: Some(ForkedFrom { conversation: conversation.clone(), through_turn }),
                 delegated_by: None,
             };
-            if self.at(created.event(now, TENANT), &stream, seq).await? {
+            if self.at(created.event(now, self.tenant.clone()), &stream, seq).await? {
                 return Ok(fork);
             }
         }
@@ -274,11 +281,14 @@ impl Conversations {
         let title = title.map(parse_title).transpose()?;
         let stream = Stream::Conversation(conversation.as_str().to_owned());
         for _ in 0..TRIES_MAX {
-            let seq = self.journal.stream_head(&TENANT, &stream)?;
+            let seq = self.journal.stream_head(&self.tenant, &stream)?;
             self.known(conversation)?;
             let conversation = conversation.clone();
             let changed = ConversationChanged { conversation, title: title.clone(), archived };
-            if self.at(changed.event(clock::now_unix_ms(), TENANT), &stream, seq).await? {
+            if self
+                .at(changed.event(clock::now_unix_ms(), self.tenant.clone()), &stream, seq)
+                .await?
+            {
                 return Ok(());
             }
         }
@@ -292,14 +302,17 @@ impl Conversations {
     pub async fn delete(&self, conversation: &Conversation) -> Result<(), ConversationFault> {
         let stream = Stream::Conversation(conversation.as_str().to_owned());
         for _ in 0..TRIES_MAX {
-            let seq = self.journal.stream_head(&TENANT, &stream)?;
+            let seq = self.journal.stream_head(&self.tenant, &stream)?;
             let entry = self.known(conversation)?;
             if entry.open_turns > 0 {
                 let (conversation, turns) = (conversation.clone(), entry.open_turns);
                 return Err(ConversationFault::Busy { conversation, turns });
             }
             let deleted = ConversationDeleted { conversation: conversation.clone() };
-            if self.at(deleted.event(clock::now_unix_ms(), TENANT), &stream, seq).await? {
+            if self
+                .at(deleted.event(clock::now_unix_ms(), self.tenant.clone()), &stream, seq)
+                .await?
+            {
                 return Ok(());
             }
         }
@@ -313,7 +326,8 @@ impl Conversations {
         stream: &Stream,
         seq: u64,
     ) -> Result<bool, ConversationFault> {
-        let condition = Condition::StreamAt { tenant: TENANT, stream: stream.clone(), seq };
+        let condition =
+            Condition::StreamAt { tenant: self.tenant.clone(), stream: stream.clone(), seq };
         let commit = Commit { events: vec![event], conditions: vec![condition], blobs: Vec::new() };
         match self.journal.commit(commit).await {
             Ok(_) => Ok(true),

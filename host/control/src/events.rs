@@ -16,6 +16,8 @@ const CHUNK: usize = 1_000;
 /// Which events are wanted; a default filter wants all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EventFilter {
+    /// Whose.
+    pub tenant: Tenant,
     /// One stream, or with a `*` at its end every stream that starts so.
     pub stream: Option<String>,
     /// Any of these kinds; with a `*` at its end every kind that starts so. None means all.

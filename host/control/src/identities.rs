@@ -475,7 +475,10 @@ fn principal(
     names: &[RoleName],
     reach: &Reach,
 ) -> Principal {
-    let (permissions, most) = roles.of(names);
+    let (mut permissions, most) = roles.of(names);
+    if tenant != Tenant::DEFAULT {
+        permissions = permissions.without(Permissions::HOST);
+    }
     let known = names.iter().filter(|name| roles.get(name).is_some());
     let roles = known.cloned().collect();
     Principal { subject, tenant, roles, permissions, reach: most.and(reach) }

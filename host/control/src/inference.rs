@@ -11,6 +11,7 @@ use std::time::Duration;
 use foreshore_broker::budgets::{BudgetKey, BudgetScope};
 use foreshore_broker::{BackendHealth, BreakerState, Broker, Caller, Priority};
 use foreshore_domain::event::Tenant;
+use foreshore_domain::identity::Principal;
 use foreshore_domain::inference::{
     ChatRequest, Completion, DeltaSink, EmbedRequest, Embeddings, InferenceError, Model,
     RunningModel,
@@ -52,7 +53,7 @@ impl Inference {
     pub async fn chat(
         &self,
         request: ChatRequest,
-        who: &str,
+        who: &Principal,
         sink: Option<Arc<dyn DeltaSink>>,
     ) -> Result<Completion, InferenceError> {
         self.broker.chat(request, person(who), sink).await
@@ -65,7 +66,7 @@ impl Inference {
     pub async fn embed(
         &self,
         request: EmbedRequest,
-        who: &str,
+        who: &Principal,
     ) -> Result<Embeddings, InferenceError> {
         self.broker.embed(request, person(who)).await
     }
@@ -110,8 +111,11 @@ fn line(backend: &BackendHealth) -> String {
     line
 }
 
-fn person(who: &str) -> Caller {
-    let tenant = Tenant::DEFAULT;
+fn person(who: &Principal) -> Caller {
+    caller(&who.tenant, &who.subject.to_string())
+}
+
+fn caller(tenant: &Tenant, who: &str) -> Caller {
     let mut caller = Caller::new(tenant.as_str(), who, Priority::Interactive);
     caller.budgets = vec![BudgetKey::new(BudgetScope::Tenant, tenant.as_str())];
     caller.at_unix_ms = clock::now_unix_ms();
@@ -120,7 +124,7 @@ fn person(who: &str) -> Caller {
 
 /// Nobody waits; the budget is that of the tenant all the same.
 fn memory() -> Caller {
-    Caller { priority: Priority::Background, ..person("memory") }
+    Caller { priority: Priority::Background, ..caller(&Tenant::DEFAULT, "memory") }
 }
 
 fn agent(asker: &Asker) -> Caller {
@@ -139,7 +143,7 @@ impl Embedder for Inference {
         urgency: Urgency,
     ) -> BoxFuture<'_, Result<Embeddings, InferenceError>> {
         let caller = match urgency {
-            Urgency::Waited => person("memory"),
+            Urgency::Waited => caller(&Tenant::DEFAULT, "memory"),
             Urgency::Background => memory(),
         };
         Box::pin(self.broker.embed(request, caller))

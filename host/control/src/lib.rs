@@ -50,6 +50,7 @@ pub use integrity::Integrity;
 pub use invoke::Invocation;
 pub use memory::Memory;
 
+pub use foreshore_broker::Progress as ModelProgress;
 pub use foreshore_integrity::RootConfig;
 pub use summary::{Check, ComponentState, ComponentSummary, Readiness, ToolSummary};
 pub use turns::{Models, Turns, TurnsConfig};

@@ -90,9 +90,6 @@ use crate::conversations::{ConversationFault, Conversations};
 use crate::memory::Memory;
 use crate::record::Recorder;
 
-/// Until there are tenants.
-pub(crate) const TENANT: Tenant = Tenant::DEFAULT;
-
 /// How turns are run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TurnsConfig {
@@ -110,9 +107,10 @@ impl Default for TurnsConfig {
     }
 }
 
-/// The turns of a host. Cheap to clone.
+/// The turns of a host, seen by one tenant: no other's is read or changed by this handle. Cheap
+/// to clone.
 #[derive(Clone)]
-pub struct Turns(Arc<Inner>);
+pub struct Turns(Arc<Inner>, Tenant);
 
 /// What turns need of the host.
 pub(crate) struct TurnsHost {
@@ -149,6 +147,7 @@ struct Inner {
 /// What is kept in memory of a turn that has not ended.
 #[derive(Clone, Debug)]
 struct Known {
+    tenant: Tenant,
     delegated_by: Option<TurnId>,
     stage: Stage,
     cancel: CancellationToken,
@@ -190,7 +189,24 @@ impl Turns {
             taking: tokio::sync::Mutex::new(()),
             host,
         };
-        Self(Arc::new(inner))
+        Self(Arc::new(inner), Tenant::DEFAULT)
+    }
+
+    /// Those of a tenant.
+    #[must_use]
+    pub fn of(&self, tenant: &Tenant) -> Self {
+        Self(Arc::clone(&self.0), tenant.clone())
+    }
+
+    /// Those of the tenant that an open turn is of.
+    fn of_turn(&self, turn: TurnId) -> Self {
+        let tenant = self.open().get(&turn).map(|known| known.tenant.clone());
+        tenant.map_or_else(|| self.clone(), |tenant| self.of(&tenant))
+    }
+
+    /// Whose they are.
+    pub(crate) fn tenant(&self) -> Tenant {
+        self.1.clone()
     }
 
     /// Changes how many agents run at once, from now on.
@@ -216,8 +232,8 @@ impl Turns {
         &self.0.host.memory
     }
 
-    pub(crate) fn conversations(&self) -> &Conversations {
-        &self.0.host.conversations
+    pub(crate) fn conversations(&self) -> Conversations {
+        self.0.host.conversations.of(&self.1)
     }
 
     pub(crate) fn models(&self) -> &Arc<dyn Models> {
@@ -262,7 +278,7 @@ impl Turns {
 
     /// The number of a stream's last event.
     pub(crate) fn head(&self, stream: &Stream) -> Result<u64, ConversationFault> {
-        Ok(self.journal().stream_head(&TENANT, stream)?)
+        Ok(self.journal().stream_head(&self.1, stream)?)
     }
 
     /// What a turn used that has ended.
@@ -276,7 +292,7 @@ impl Turns {
     /// # Errors
     /// [`Interruption::NotRecorded`].
     pub(crate) fn decision(&self, question: QuestionId) -> Result<Option<Decision>, Interruption> {
-        let found = Question::read(self.journal(), question)
+        let found = Question::read(self.journal(), &self.1, question)
             .map_err(|error| Interruption::NotRecorded { message: error.to_string() })?;
         Ok(found.and_then(|question| question.answered).map(|answered| answered.decision))
     }

@@ -107,6 +107,12 @@ impl std::hash::Hash for Name {
     }
 }
 
+impl Default for Tenant {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
 impl fmt::Display for Tenant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())

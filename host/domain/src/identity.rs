@@ -14,6 +14,8 @@ mod role;
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 pub use self::permission::{Permission, Permissions, UnknownPermission};
 pub use self::record::{
     FamilyId, FamilyRevoked, FamilyRotated, FamilyStarted, KeyIssued, KeyRevoked, Refused,
@@ -21,7 +23,6 @@ pub use self::record::{
 };
 pub use self::role::{BuiltIn, Reach, Role, RoleName, RoleNameError, Roles};
 
-use crate::agent::ToolPattern;
 use crate::component::ToolName;
 use crate::conversation::Name;
 use crate::event::Tenant;
@@ -80,15 +81,6 @@ impl Principal {
     pub fn may_ask(&self, agent: &str) -> bool {
         self.may(Permission::AskAgents) && self.reach.has_agent(agent)
     }
-
-    /// The tools that it may call, for whoever acts on its behalf.
-    pub fn tools(&self) -> Vec<ToolPattern> {
-        if self.may(Permission::CallTools) || self.may(Permission::AskAgents) {
-            self.reach.tools.clone().unwrap_or_else(|| vec![ToolPattern::any()])
-        } else {
-            Vec::new()
-        }
-    }
 }
 
 /// What a principal is known by in records. No two credentials share one.
@@ -107,6 +99,57 @@ pub enum Subject {
         /// As the issuer names it.
         subject: Arc<str>,
     },
+}
+
+impl Subject {
+    /// Reads what [`fmt::Display`] writes.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "host" => Some(Self::Host),
+            "anybody" => Some(Self::Anybody),
+            text => KeyId::parse(text).map(Self::Key).or_else(|| {
+                let (issuer, subject) = text.split_once(':')?;
+                Some(Self::Token { issuer: issuer.into(), subject: subject.into() })
+            }),
+        }
+    }
+}
+
+/// On whose behalf a turn is taken, as it is recorded with it: what happens in it later is held
+/// to that, whoever has become of the credential.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AskedBy {
+    /// What it is known by.
+    pub subject: Name,
+    /// Which tools and agents it may use.
+    #[serde(default = "Reach::all", skip_serializing_if = "Reach::is_all")]
+    pub reach: Reach,
+    /// The roles it had, for rules that name one: here they let do nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<RoleName>,
+}
+
+impl AskedBy {
+    /// What is recorded of a principal.
+    pub fn of(principal: &Principal) -> Self {
+        Self {
+            subject: principal.name(),
+            reach: principal.reach.clone(),
+            roles: principal.roles.clone(),
+        }
+    }
+
+    /// Who acts in the turn: with tools and agents, and nothing else.
+    pub fn principal(&self, tenant: Tenant) -> Arc<Principal> {
+        const ACTS: Permissions = Permissions::of(&[Permission::CallTools, Permission::AskAgents]);
+        Arc::new(Principal {
+            subject: Subject::parse(self.subject.as_str()).unwrap_or(Subject::Anybody),
+            tenant,
+            roles: self.roles.clone(),
+            permissions: ACTS,
+            reach: self.reach.clone(),
+        })
+    }
 }
 
 impl fmt::Display for Subject {
@@ -141,7 +184,6 @@ mod tests {
         assert!(!caller.may(Permission::DecideApprovals) && !caller.may(Permission::ReadAudit));
         let viewer = principal(&["viewer"]);
         assert!(!viewer.may_call(&tool) && !viewer.may_ask("assistant"));
-        assert!(viewer.tools().is_empty(), "nobody acts on behalf of one who cannot act");
         assert!(viewer.may(Permission::ReadTools));
     }
 

@@ -12,7 +12,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use foreshore_control::identities::AuthFault;
-use foreshore_control::now_unix_ms;
+use foreshore_control::{Conversations, Turns, now_unix_ms};
 use foreshore_domain::event::Tenant;
 use foreshore_domain::identity::{Permission, Permissions, Principal, Reach, Refused, Subject};
 use http::header::AUTHORIZATION;
@@ -160,6 +160,24 @@ pub(crate) fn require(
 /// Who asks. Every handler but those of public routes has one.
 pub(crate) fn principal(head: &Parts) -> Arc<Principal> {
     head.extensions.get::<Arc<Principal>>().map_or_else(nobody, Arc::clone)
+}
+
+/// Whether whoever asks may have a permission that the route alone does not say.
+pub(crate) fn may(principal: &Principal, permission: Permission) -> Result<(), Refusal> {
+    if principal.may(permission) {
+        return Ok(());
+    }
+    Err(Problem::permission_denied(Access::Needs(permission)))
+}
+
+/// The turns that whoever asks can see.
+pub(crate) fn turns(peer: &Peer, head: &Parts) -> Turns {
+    peer.edge.control.turns().of(&principal(head).tenant)
+}
+
+/// The conversations that whoever asks can see.
+pub(crate) fn conversations(peer: &Peer, head: &Parts) -> Conversations {
+    peer.edge.control.conversations().of(&principal(head).tenant)
 }
 
 /// May do nothing: what a handler gets that nobody was let in to.

@@ -173,6 +173,12 @@ impl From<TurnFault> for Refusal {
             TurnFault::UnknownAgent { .. } => {
                 Problem::new(StatusCode::NOT_FOUND, code, "No agent has this name", text)
             }
+            TurnFault::NotPermitted { .. } => Problem::new(
+                StatusCode::FORBIDDEN,
+                code,
+                "The credential does not permit this",
+                text,
+            ),
             TurnFault::AgentUnavailable { .. } => {
                 let status = StatusCode::UNPROCESSABLE_ENTITY;
                 Problem::new(status, code, "The agent cannot run", text)

@@ -204,7 +204,8 @@ async fn answer(peer: &Arc<Peer>, request: Request<Incoming>, id: &HeaderValue) 
         Route::OllamaShow => api::ollama::show(peer, &head, body).await,
         Route::OllamaPs => api::ollama::running(peer, &head).await,
         Route::OllamaVersion => api::ollama::version(),
-        Route::OllamaChange => api::ollama::change(),
+        Route::OllamaChange => api::models::change(peer, body, name).await,
+        Route::OllamaDelete => api::models::delete(peer, body).await,
         Route::Budgets => api::budgets::list(&peer.edge, &head),
         Route::Limits => api::limits::show(&peer.edge, &head),
         Route::OpenApi => api::health::openapi(&head),
@@ -233,7 +234,8 @@ fn shaped(route: Option<Route>, problem: Refusal) -> Answer {
             | Route::OllamaShow
             | Route::OllamaPs
             | Route::OllamaVersion
-            | Route::OllamaChange,
+            | Route::OllamaChange
+            | Route::OllamaDelete,
         ) => {
             let header = problem.header.clone();
             Ok(with(api::ollama::refused(problem), header))

@@ -103,7 +103,8 @@ impl Candidate {
     /// What records call whoever asks.
     fn subject(&self) -> String {
         match &self.agent {
-            Some((agent, _)) => format!("agent:{agent}"),
+            // Whoever asked the agent may decide what it does: it is the agent that asks here.
+            Some((agent, _)) => format!("agent:{agent} for {}", self.principal.subject),
             None => self.principal.subject.to_string(),
         }
     }

@@ -10,7 +10,6 @@ use foreshore_store::conversations::{TurnEntry, TurnOrder, TurnState};
 use serde_json::{Value, json};
 
 use super::{ConversationFault, Conversations, SaidTurn};
-use crate::turns::TENANT;
 use crate::turns::payload;
 
 /// How many turns or events are read at once.
@@ -67,7 +66,7 @@ impl Conversations {
     ) -> Result<bool, ConversationFault> {
         let mut from = 1;
         loop {
-            let events = self.journal.turn_record(&TENANT, turn, from, CHUNK)?;
+            let events = self.journal.turn_record(&self.tenant, turn, from, CHUNK)?;
             let Some(last) = events.last() else { return Ok(true) };
             from = last.seq + 1;
             for event in events {

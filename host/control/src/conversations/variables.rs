@@ -2,7 +2,7 @@
 
 use foreshore_domain::blob::BlobDigest;
 use foreshore_domain::conversation::Conversation;
-use foreshore_domain::event::{EventKind, NewEvent, Stream};
+use foreshore_domain::event::{EventKind, NewEvent, Stream, Tenant};
 use foreshore_domain::memory::{Blob as BlobValue, JsonText, JsonType, ValueRef, VariableName};
 use foreshore_domain::variables::VariableSet;
 use foreshore_store::variables::{Variable, VariableSummary};
@@ -10,7 +10,6 @@ use foreshore_store::{Blob, Commit};
 
 use super::{ConversationFault, Conversations};
 use crate::clock;
-use crate::turns::TENANT;
 use crate::turns::payload::{Entry, KeptError};
 
 /// The most names of variables of a conversation.
@@ -43,7 +42,7 @@ impl Conversations {
         &self,
         conversation: &Conversation,
     ) -> Result<Vec<VariableSummary>, ConversationFault> {
-        Ok(self.journal.variables(&TENANT, conversation)?.index()?)
+        Ok(self.journal.variables(&self.tenant, conversation)?.index()?)
     }
 
     /// At most `limit` of the kept versions of a variable, newest first, each with when it was
@@ -57,7 +56,7 @@ impl Conversations {
         name: &str,
         limit: usize,
     ) -> Result<Vec<(u64, VariableSummary)>, ConversationFault> {
-        let versions = self.journal.variables(&TENANT, conversation)?.versions(name, limit)?;
+        let versions = self.journal.variables(&self.tenant, conversation)?.versions(name, limit)?;
         let summary = |one: Variable| (one.set_at_unix_ms, one.summary(name));
         Ok(versions.into_iter().map(summary).collect())
     }
@@ -72,7 +71,7 @@ impl Conversations {
         name: &VariableName,
         version: Option<u64>,
     ) -> Result<Option<VariableRead>, ConversationFault> {
-        let reader = self.journal.variables(&TENANT, conversation)?;
+        let reader = self.journal.variables(&self.tenant, conversation)?;
         let Some(found) = reader.get(name.as_str(), version)? else { return Ok(None) };
         let json = match &found.value {
             ValueRef::Inline(json) => json.as_str().to_owned(),
@@ -120,7 +119,7 @@ impl Conversations {
             );
             return Err(ConversationFault::Invalid { message });
         }
-        let reader = self.journal.variables(&TENANT, conversation)?;
+        let reader = self.journal.variables(&self.tenant, conversation)?;
         let latest = reader.get(name.as_str(), None)?.map_or(0, |variable| variable.version);
         let usage = reader.usage()?;
         let full = |what, max| ConversationFault::Exhausted {
@@ -139,7 +138,7 @@ impl Conversations {
         let (value, blobs) = value(json, &mut entry)?;
         let set =
             VariableSet { conversation: conversation.clone(), name: name.clone(), value, blobs };
-        entry.push(variable_event(&set)?);
+        entry.push(variable_event(&set, self.tenant.clone())?);
         Ok((entry, latest + 1))
     }
 }
@@ -164,12 +163,12 @@ fn value(json: &str, entry: &mut Entry) -> Result<(ValueRef, Vec<BlobDigest>), C
     Ok((ValueRef::Blob(value), vec![digest]))
 }
 
-fn variable_event(set: &VariableSet) -> Result<NewEvent, ConversationFault> {
+fn variable_event(set: &VariableSet, tenant: Tenant) -> Result<NewEvent, ConversationFault> {
     let payload = serde_json::to_vec(set)
         .map_err(|error| ConversationFault::Store { message: error.to_string() })?;
     Ok(NewEvent {
         at_unix_ms: clock::now_unix_ms(),
-        tenant: TENANT,
+        tenant,
         stream: Stream::Conversation(set.conversation.as_str().to_owned()),
         kind: EventKind::VariableSet,
         payload,

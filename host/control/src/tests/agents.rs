@@ -67,6 +67,7 @@ async fn an_agent_in_the_sandbox_asks_for_everything_and_runs_again_on_its_recor
     assert_eq!(component.title.as_deref(), Some("Probe"));
 
     let new = NewTurn {
+        principal: foreshore_domain::identity::Principal::host(),
         agent: "agent".to_owned(),
         conversation: None,
         message: vec![Content::text(r#"{"do":"everything"}"#)],

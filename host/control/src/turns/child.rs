@@ -5,6 +5,7 @@ use foreshore_domain::call::Interruption;
 use foreshore_domain::conversation::{Conversation, ConversationCreated, Fact, TurnQueued};
 use foreshore_domain::effect::AgentError;
 use foreshore_domain::id::TurnId;
+use foreshore_domain::identity::AskedBy;
 use foreshore_domain::outcome::Content;
 use foreshore_store::conversations::TurnState;
 use serde_json::value::RawValue;
@@ -14,7 +15,7 @@ use super::request::name;
 use super::start::{excerpt, new_conversation};
 use super::stop::Stop;
 use super::update::Ended;
-use super::{Known, Stage, TENANT, Turns, beginning, ending, shape};
+use super::{Known, Stage, Turns, beginning, ending, shape};
 use crate::clock;
 use crate::effects::agent::invalid;
 
@@ -27,6 +28,8 @@ pub(crate) struct Child<'a> {
     /// What the turn that asks may reach itself, less what it keeps back.
     pub(crate) reach: &'a AgentPolicy,
     pub(crate) delegated_by: TurnId,
+    /// On whose behalf the turn that asks runs.
+    pub(crate) asked_by: Option<AskedBy>,
     pub(crate) depth: u32,
 }
 
@@ -76,7 +79,7 @@ impl Turns {
             forked_from: None,
             delegated_by: Some(child.delegated_by),
         };
-        entry.push(created.event(now, TENANT));
+        entry.push(created.event(now, self.tenant()));
         let message = entry.keep(&child.message, &excerpt(child.message));
         let queued = TurnQueued {
             turn,
@@ -88,11 +91,12 @@ impl Turns {
             parameters: None,
             budget: Some(child.budget),
             delegated_by: Some(child.delegated_by),
+            asked_by: child.asked_by,
             blobs: Vec::new(),
         };
-        entry.push(queued.event(now, TENANT));
+        entry.push(queued.event(now, self.tenant()));
         let settings = shape::settings(&reach, parameters);
-        entry.push(beginning::started(turn, &*component, settings, now).event(now, TENANT));
+        entry.push(beginning::started(turn, &*component, settings, now).event(now, self.tenant()));
         tracing::debug!(turn = %turn, by = %child.delegated_by, depth = child.depth, "delegated");
         Ok((Prepared { turn, conversation, delegated_by: child.delegated_by }, entry))
     }
@@ -101,7 +105,7 @@ impl Turns {
     pub(crate) fn run_child(&self, child: &Prepared) {
         let cancel = tokio_util::sync::CancellationToken::new();
         let delegated_by = Some(child.delegated_by);
-        let known = Known { delegated_by, stage: Stage::Ready, cancel };
+        let known = Known { tenant: self.tenant(), delegated_by, stage: Stage::Ready, cancel };
         self.open().insert(child.turn, known);
         let mut lanes = self.lanes();
         lanes.add(child.conversation.clone(), child.turn);

@@ -10,6 +10,7 @@ use foreshore_domain::outcome::Content;
 use foreshore_store::conversations::{TurnEntry, TurnState};
 use foreshore_store::{AppendError, Commit, Journal};
 
+use super::Turns;
 use super::account::Account;
 use super::budget::Meter;
 use super::live::Live;
@@ -20,7 +21,6 @@ use super::shown::Shown;
 use super::start::excerpt;
 use super::step::Outcome;
 use super::update::Ended;
-use super::{TENANT, Turns};
 use crate::clock;
 
 /// A turn that is over, and what is recorded of that.
@@ -127,7 +127,7 @@ impl Turns {
     pub(super) async fn record_end(&self, ending: Ending) -> Result<(), AppendError> {
         let Ending { ended, mut entry, shown } = ending;
         let (turn, conversation) = (ended.turn, ended.conversation.clone());
-        entry.push(ended.event(clock::now_unix_ms(), TENANT));
+        entry.push(ended.event(clock::now_unix_ms(), self.tenant()));
         let told = entry.events.clone();
         let Entry { events, blobs } = entry;
         let commit = Commit { events, conditions: Vec::new(), blobs };

@@ -21,6 +21,12 @@ pub enum TurnFault {
         /// The names there are, a few.
         known: Vec<String>,
     },
+    /// Whoever asks may not ask it.
+    #[error("agent \"{agent}\" is not among those that the credential may ask")]
+    NotPermitted {
+        /// What was asked for.
+        agent: String,
+    },
     /// Its component cannot be run.
     #[error("agent \"{agent}\" cannot run: {message}")]
     AgentUnavailable {
@@ -87,6 +93,7 @@ impl TurnFault {
     pub fn code(&self) -> &'static str {
         match self {
             Self::UnknownAgent { .. } => "unknown_agent",
+            Self::NotPermitted { .. } => "agent_not_permitted",
             Self::AgentUnavailable { .. } => "agent_unavailable",
             Self::Invalid { .. } => "invalid_turn",
             Self::UnknownConversation { .. } => "unknown_conversation",

@@ -12,9 +12,9 @@ use serde::Deserialize;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
+use super::Turns;
 use super::told::told;
 use super::update::{TurnEvent, TurnUpdate};
-use super::{TENANT, Turns};
 use crate::conversations::ConversationFault;
 
 /// How many events are read at once.
@@ -197,7 +197,8 @@ impl Follow {
     fn stream(&self, stream: &Stream) -> Result<Vec<Event>, ConversationFault> {
         let (mut events, mut from) = (Vec::new(), self.last + 1);
         loop {
-            let read = self.turns.journal().read_stream(&TENANT, stream, from, CHUNK)?;
+            let read =
+                self.turns.journal().read_stream(&self.turns.tenant(), stream, from, CHUNK)?;
             let (count, last) = (read.len(), read.last().map(|event| event.seq));
             events.extend(read);
             match last {

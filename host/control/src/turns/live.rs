@@ -21,9 +21,11 @@ use foreshore_domain::conversation::{
 use foreshore_domain::effect::{AgentError, BudgetKind, Remaining, ReplyPart};
 use foreshore_domain::event::{EventKind, NewEvent};
 use foreshore_domain::id::TurnId;
+use foreshore_domain::identity::{AskedBy, Principal};
 use foreshore_domain::inference::{BudgetExhausted, ServedBy};
 use foreshore_store::{AppendError, Commit, Condition};
 
+use super::Turns;
 use super::account::Account;
 use super::budget::Meter;
 use super::payload::{self, Entry, KeptError};
@@ -33,7 +35,6 @@ use super::shown::Shown;
 use super::step::{Done, Outcome, Place, Step, Weight};
 use super::stop::Stop;
 use super::update::TurnEvent;
-use super::{TENANT, Turns};
 use crate::clock;
 
 /// How much of reads may wait for their commit.
@@ -54,6 +55,10 @@ pub(crate) struct Live {
     pub(crate) component: ComponentRef,
     /// What it may reach: the configuration's, less what a delegation took away.
     pub(crate) policy: AgentPolicy,
+    /// On whose behalf, as it is on record; none for the host itself.
+    pub(crate) asked_by: Option<AskedBy>,
+    /// The same, to act as.
+    pub(crate) principal: Arc<Principal>,
     /// How many turns wait for this one.
     pub(crate) depth: u32,
     pub(crate) context: Arc<TurnContext>,
@@ -87,6 +92,8 @@ pub(crate) struct Beginning {
     pub(crate) agent: Arc<str>,
     pub(crate) component: ComponentRef,
     pub(crate) policy: AgentPolicy,
+    pub(crate) asked_by: Option<AskedBy>,
+    pub(crate) principal: Arc<Principal>,
     pub(crate) depth: u32,
     pub(crate) context: Arc<TurnContext>,
     pub(crate) stop: Stop,
@@ -95,7 +102,18 @@ pub(crate) struct Beginning {
 
 impl Live {
     pub(crate) fn new(beginning: Beginning) -> Self {
-        let Beginning { turns, agent, component, policy, depth, context, stop, record } = beginning;
+        let Beginning {
+            turns,
+            agent,
+            component,
+            policy,
+            asked_by,
+            principal,
+            depth,
+            context,
+            stop,
+            record,
+        } = beginning;
         let state = State {
             next: 0,
             recorded: record.effects.into(),
@@ -114,6 +132,8 @@ impl Live {
             agent,
             component,
             policy,
+            asked_by,
+            principal,
             depth,
             context,
             stop,
@@ -208,7 +228,7 @@ impl Live {
             at_unix_ms,
             blobs: Vec::new(),
         };
-        entry.push(effect.event(now, TENANT));
+        entry.push(effect.event(now, self.turns.tenant()));
         if weight != Weight::Durable && conditions.is_empty() && self.keep(&mut entry) {
             // On disk with the next that matters.
             if weight == Weight::Soon {
@@ -270,7 +290,7 @@ impl Live {
                 let message = message.map(|message| MessageText::cut(&message));
                 let phase = TurnPhase { turn: self.id, phase: request::name(&name), message };
                 self.shown.phase_said();
-                self.soon(phase.event(clock::now_unix_ms(), TENANT));
+                self.soon(phase.event(clock::now_unix_ms(), self.turns.tenant()));
             }
         }
     }

@@ -3,13 +3,12 @@
 use foreshore_domain::conversation::{
     Decision, QuestionAnswered, QuestionAsked, QuestionKind, kind,
 };
-use foreshore_domain::event::Stream;
+use foreshore_domain::event::{Stream, Tenant};
 use foreshore_domain::id::QuestionId;
 use foreshore_runtime::{JSON_DEPTH_MAX, check_json_depth};
 use foreshore_store::Journal;
 use serde_json::Value;
 
-use super::TENANT;
 use super::payload::KeptError;
 
 /// The largest schema of a question.
@@ -32,9 +31,13 @@ pub struct Question {
 
 impl Question {
     /// A question by its id; `None` if there is none.
-    pub(crate) fn read(journal: &Journal, id: QuestionId) -> Result<Option<Self>, KeptError> {
+    pub(crate) fn read(
+        journal: &Journal,
+        tenant: &Tenant,
+        id: QuestionId,
+    ) -> Result<Option<Self>, KeptError> {
         let stream = Stream::Question(id);
-        let events = journal.read_stream(&TENANT, &stream, 1, EVENTS_MAX)?;
+        let events = journal.read_stream(tenant, &stream, 1, EVENTS_MAX)?;
         let form = |error: serde_json::Error| KeptError::Form(error.to_string());
         let (mut asked, mut answered, mut seq) = (None, None, 0);
         for event in events {

@@ -69,12 +69,16 @@ impl Record {
     ///
     /// # Errors
     /// [`KeptError`].
-    pub(crate) fn read(journal: &Journal, turn: TurnId) -> Result<Self, KeptError> {
+    pub(crate) fn read(
+        journal: &Journal,
+        tenant: &Tenant,
+        turn: TurnId,
+    ) -> Result<Self, KeptError> {
         let mut record = Self::default();
         let stream = Stream::Turn(turn);
         loop {
             let from = record.last_seq + 1;
-            let events = journal.read_stream(&Tenant::DEFAULT, &stream, from, CHUNK)?;
+            let events = journal.read_stream(tenant, &stream, from, CHUNK)?;
             let count = events.len();
             for event in events {
                 record.add(&event)?;

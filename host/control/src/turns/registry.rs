@@ -76,9 +76,9 @@ impl Tools for Registered {
         let components = Arc::clone(&self.components);
         Box::pin(async move {
             let permit = admission.admit().await?;
-            let ToolCall { call_id, tool, arguments, caller, approval, beside } = call;
+            let ToolCall { call_id, tool, arguments, caller, approval, principal, beside } = call;
             let invocation =
-                Invocation { approval, ..Invocation::new(tool, Bytes::from(arguments)) };
+                Invocation { principal, approval, ..Invocation::new(tool, Bytes::from(arguments)) };
             let snapshot = components.registry().snapshot();
             let outcome =
                 invoker.invoke_as(permit, &snapshot, invocation, call_id, caller, beside).await;

@@ -40,7 +40,7 @@ use super::request::{self, Request};
 use super::running::Performer;
 use super::step::Outcome;
 use super::summary::{summary, tools_of};
-use super::{TENANT, Turns, ending, payload, registry};
+use super::{Turns, ending, payload, registry};
 use crate::clock;
 
 impl Turns {
@@ -55,7 +55,7 @@ impl Turns {
     ) -> Result<ReplayReport, ReplayFault> {
         let not_found = || ReplayFault::NotFound { turn };
         let entry = self.conversations().turn(turn)?.ok_or_else(not_found)?;
-        let record = Record::read(self.journal(), turn)?;
+        let record = Record::read(self.journal(), &self.1, turn)?;
         let started = record.started.clone().ok_or_else(not_found)?;
         let policy = self.policy(entry.agent.as_str());
         let component = match options.component {
@@ -273,7 +273,7 @@ impl Rehearsal {
         request: &Request,
     ) -> Result<Outcome, EffectError> {
         let asker = Asker {
-            tenant: TENANT,
+            tenant: self.turns.tenant(),
             agent: Arc::clone(&self.context.agent),
             conversation: self.context.conversation.clone(),
             time_limit: self.context.wall,

@@ -1,5 +1,8 @@
 //! The start of the host: turns that had not ended are taken up where their records end.
 
+use std::collections::BTreeSet;
+
+use foreshore_domain::event::Tenant;
 use foreshore_store::conversations::TurnState;
 
 use super::{Stage, Turns};
@@ -11,6 +14,19 @@ impl Turns {
     /// # Errors
     /// [`ConversationFault`]: the journal cannot be read.
     pub(crate) fn resume(&self) -> Result<usize, ConversationFault> {
+        let open = self.journal().open_turns()?;
+        let tenants: BTreeSet<String> = open.into_iter().map(|(tenant, _)| tenant).collect();
+        let mut resumed = 0;
+        for name in tenants {
+            let tenant = Tenant::parse(&name)
+                .map_err(|error| ConversationFault::Store { message: error.to_string() })?;
+            resumed += self.of(&tenant).resume_own()?;
+        }
+        Ok(resumed)
+    }
+
+    /// The same for the turns of one tenant.
+    fn resume_own(&self) -> Result<usize, ConversationFault> {
         let mut turns = self.conversations().open_turns()?;
         // In the order of each conversation, so that the one that was on is on again.
         turns.sort_by_key(|turn| turn.number);

@@ -10,6 +10,7 @@ use foreshore_domain::conversation::{Fact, TurnEnd, TurnResumed, TurnStarted};
 use foreshore_domain::effect::AgentError;
 use foreshore_domain::grant::Grant;
 use foreshore_domain::id::{CallId, TurnId};
+use foreshore_domain::identity::Principal;
 use foreshore_domain::outcome::Content;
 use foreshore_store::conversations::{TurnEntry, TurnState};
 
@@ -22,7 +23,7 @@ use super::record::Record;
 use super::running::Performer;
 use super::slots::{Slot, Slots};
 use super::stop::Stop;
-use super::{Stage, TENANT, Turns, shape};
+use super::{Stage, Turns, shape};
 use crate::clock;
 
 /// How long a guest that was told to stop may take to come to its next effect.
@@ -66,7 +67,7 @@ impl Turns {
             known.stage = Stage::Running;
             Stop::new(known.cancel.clone(), self.0.host.drain.clone())
         };
-        let turns = self.clone();
+        let turns = self.of_turn(turn);
         self.spawn(async move { turns.run(turn, stop, slots).await });
     }
 
@@ -130,7 +131,7 @@ impl Turns {
         if matches!(entry.state, TurnState::Ended(_)) {
             return Ok(Begun::Over);
         }
-        let record = match Record::read(self.journal(), turn) {
+        let record = match Record::read(self.journal(), &self.1, turn) {
             Ok(record) => record,
             Err(KeptError::Read(error)) => return Err(unreadable(error.to_string())),
             Err(error) => {
@@ -182,7 +183,7 @@ impl Turns {
                 let settings = shape::settings(&policy, given);
                 let started = started(turn, &*component, settings, clock::now_unix_ms());
                 let mut events = Entry::default();
-                events.push(started.clone().event(started.began_at_unix_ms, TENANT));
+                events.push(started.clone().event(started.began_at_unix_ms, self.tenant()));
                 self.record(&entry, events).await?;
                 started
             }
@@ -190,7 +191,10 @@ impl Turns {
         let message = payload::value::<Vec<Content>>(self.journal(), &entry.message)
             .map_err(|error| unreadable(error.to_string()))?;
         let depth = self.depth(&entry);
-        let policy = shape::resumed(policy, &started.settings);
+        let mut policy = shape::resumed(policy, &started.settings);
+        if let Some(by) = &entry.asked_by {
+            by.reach.narrow(&mut policy);
+        }
         Ok(Begun::Run(Box::new(Run { entry, record, started, component, policy, message, depth })))
     }
 
@@ -200,7 +204,7 @@ impl Turns {
             return Ok(());
         }
         let effects = u64::try_from(record.effects.len()).unwrap_or(u64::MAX);
-        let event = TurnResumed { turn, effects }.event(clock::now_unix_ms(), TENANT);
+        let event = TurnResumed { turn, effects }.event(clock::now_unix_ms(), self.tenant());
         let appended = self.journal().append(event.clone()).await;
         let appended = appended.map_err(|error| not_recorded(&error))?;
         let entry = self.conversations().turn(turn).ok().flatten();
@@ -270,13 +274,20 @@ impl Run {
             started.began_at_unix_ms,
             wall,
         ));
+        let principal = match &entry.asked_by {
+            Some(by) => by.principal(turns.tenant()),
+            None => Arc::new(Principal {
+                tenant: turns.tenant(),
+                ..Principal::clone(&Principal::host())
+            }),
+        };
         let call = Arc::new(CallContext {
             call_id: CallId::new(clock::now_unix_ms()),
             component: component.reference().clone(),
             digest: component.digest(),
             tool: "turn".into(),
             hints: ToolHints::default(),
-            principal: foreshore_domain::identity::Principal::host(),
+            principal: Arc::clone(&principal),
             grant: Arc::new(Grant { memory: policy.memory.clone(), ..Grant::default() }),
             limits: component.limits(),
             turn: Some(Arc::clone(&context)),
@@ -289,6 +300,8 @@ impl Run {
             agent,
             component: call.component.clone(),
             policy,
+            asked_by: entry.asked_by.clone(),
+            principal,
             depth,
             context,
             stop: stop.clone(),

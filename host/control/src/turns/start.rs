@@ -1,10 +1,12 @@
 //! A message is taken: checked, put on record, and put in line.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use foreshore_domain::agent::TurnBudget;
 use foreshore_domain::conversation::{Conversation, ConversationCreated, Fact, Title, TurnQueued};
 use foreshore_domain::id::TurnId;
+use foreshore_domain::identity::{AskedBy, Principal, Subject};
 use foreshore_domain::inference::Message;
 use foreshore_domain::outcome::{Content, ContentBody};
 use foreshore_store::Commit;
@@ -13,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::payload::Entry;
 use super::request::name;
-use super::{Known, Stage, TENANT, TurnFault, Turns, beginning};
+use super::{Known, Stage, TurnFault, Turns, beginning};
 use crate::clock;
 
 /// When to come back to a full queue: agents take their time.
@@ -23,9 +25,16 @@ const MESSAGE_MAX_BYTES: usize = 8 << 20;
 /// How many names an error lists.
 const KNOWN_MAX: usize = 8;
 
+/// What is recorded of whom a turn is for; nothing of the host itself.
+fn asked_by(principal: &Principal) -> Option<AskedBy> {
+    (principal.subject != Subject::Host).then(|| AskedBy::of(principal))
+}
+
 /// A message for an agent.
 #[derive(Clone, Debug)]
 pub struct NewTurn {
+    /// On whose behalf.
+    pub principal: Arc<Principal>,
     /// The agent's name in the configuration.
     pub agent: String,
     /// In which conversation; a new one if none is said.
@@ -80,7 +89,7 @@ impl Turns {
                 forked_from: None,
                 delegated_by: None,
             };
-            entry.push(created.event(now, TENANT));
+            entry.push(created.event(now, self.tenant()));
         }
         let message = entry.keep(&new.message, &excerpt);
         let history = (!new.history.is_empty()).then(|| entry.keep(&new.history, ""));
@@ -96,9 +105,10 @@ impl Turns {
             parameters,
             budget: new.budget,
             delegated_by: None,
+            asked_by: asked_by(&new.principal),
             blobs: Vec::new(),
         };
-        entry.push(queued.event(now, TENANT));
+        entry.push(queued.event(now, self.tenant()));
         let told = entry.events.clone();
         let Entry { events, blobs } = entry;
         let commit = Commit { events, conditions: Vec::new(), blobs };
@@ -110,6 +120,9 @@ impl Turns {
     }
 
     fn check(&self, new: &NewTurn) -> Result<(), TurnFault> {
+        if !new.principal.may_ask(&new.agent) {
+            return Err(TurnFault::NotPermitted { agent: new.agent.clone() });
+        }
         let Some(policy) = self.policy(&new.agent) else {
             let known = self.policies().keys().take(KNOWN_MAX).cloned().collect();
             return Err(TurnFault::UnknownAgent { agent: new.agent.clone(), known });
@@ -131,7 +144,7 @@ impl Turns {
         }
         if let Some(budgets) = self.budgets() {
             let conversation = new.conversation.as_ref();
-            budgets.check(&new.agent, conversation).map_err(TurnFault::BudgetExhausted)?;
+            budgets.check(&self.1, &new.agent, conversation).map_err(TurnFault::BudgetExhausted)?;
         }
         let component =
             self.0.host.agents.find(&policy.component).map_err(|message| {
@@ -170,7 +183,7 @@ impl Turns {
         stage: Stage,
     ) {
         let cancel = CancellationToken::new();
-        let known = Known { delegated_by, stage, cancel };
+        let known = Known { tenant: self.tenant(), delegated_by, stage, cancel };
         self.open().insert(turn, known);
         self.lanes().add(conversation, turn);
     }

@@ -7,6 +7,7 @@ use foreshore_domain::component::{ComponentRef, ToolHints, ToolName};
 use foreshore_domain::effect::AgentTool;
 use foreshore_domain::grant::Grant;
 use foreshore_domain::id::{ApprovalId, CallId, Digest};
+use foreshore_domain::identity::Principal;
 use foreshore_domain::outcome::ToolResult;
 use foreshore_domain::ports::BoxFuture;
 
@@ -52,6 +53,8 @@ pub(crate) struct ToolCall {
     pub(crate) caller: Caller,
     /// What people agreed to, where a rule asks them.
     pub(crate) approval: Option<ApprovalId>,
+    /// On whose behalf.
+    pub(crate) principal: Arc<Principal>,
     /// For a call that may change something: with its end, in one commit.
     pub(crate) beside: Option<Beside>,
 }

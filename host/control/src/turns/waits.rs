@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use foreshore_domain::approval::{ApprovalClosed, ApprovalState, Origin};
 use foreshore_domain::conversation::{Decision, Fact, QuestionAnswered, Until};
+use foreshore_domain::event::Tenant;
 use foreshore_domain::id::{QuestionId, TurnId};
 use foreshore_store::approvals::ApprovalEntry;
 use foreshore_store::conversations::{TurnEntry, TurnState};
@@ -19,7 +20,7 @@ use super::question::Question;
 use super::record::Record;
 use super::request::name;
 use super::update::{TurnEvent, TurnUpdate};
-use super::{AnswerFault, CancelFault, Stage, TENANT, Turns};
+use super::{AnswerFault, CancelFault, Known, Stage, Turns};
 use crate::approvals::{ApprovalFault, Woken};
 use crate::clock;
 use crate::conversations::ConversationFault;
@@ -70,7 +71,7 @@ impl Turns {
         let drain = self.0.host.drain.clone();
         loop {
             let sleep = match self.0.waits.next(clock::now_unix_ms()) {
-                Ok(turn) => match self.due(turn).await {
+                Ok(turn) => match self.of_turn(turn).due(turn).await {
                     Ok(()) => continue,
                     Err(message) => {
                         tracing::warn!(%turn, %message, "a wait that is over was not recorded");
@@ -122,7 +123,7 @@ impl Turns {
         };
         match until {
             Until::AtUnixMs(at) => self.0.waits.add(at, turn),
-            Until::Question(question) => match Question::read(self.journal(), question) {
+            Until::Question(question) => match Question::read(self.journal(), &self.1, question) {
                 Ok(Some(Question { answered: None, asked, .. })) => {
                     self.0.waits.add(asked.expires_at_unix_ms, turn);
                 }
@@ -131,7 +132,7 @@ impl Turns {
                 Err(error) => tracing::error!(%turn, %error, "a question cannot be read"),
             },
             // Their keeper wakes it when one that is pending is decided.
-            Until::Approval(approval) => match self.approvals().get(&TENANT, approval) {
+            Until::Approval(approval) => match self.approvals().get(&self.1, approval) {
                 Ok(entry) if entry.state == ApprovalState::Pending => {}
                 Ok(_) | Err(ApprovalFault::NotFound { .. }) => self.wake(turn),
                 Err(fault) => tracing::error!(%turn, %fault, "an approval cannot be read"),
@@ -152,7 +153,10 @@ impl Turns {
             tokio::select! {
                 () = drain.cancelled() => return,
                 entry = woken.recv() => match entry {
-                    Some(entry) => self.decided(&entry),
+                    Some(entry) => match Tenant::parse(&entry.tenant) {
+                        Ok(tenant) => self.of(&tenant).decided(&entry),
+                        Err(error) => tracing::error!(%error, "an approval is of no tenant"),
+                    },
                     None => return,
                 },
             }
@@ -222,7 +226,7 @@ impl Turns {
     /// # Errors
     /// [`AnswerFault::NotFound`], [`AnswerFault::Store`].
     pub fn question(&self, question: QuestionId) -> Result<Question, AnswerFault> {
-        let found = Question::read(self.journal(), question)
+        let found = Question::read(self.journal(), &self.1, question)
             .map_err(|error| AnswerFault::Store { message: error.to_string() })?;
         found.ok_or(AnswerFault::NotFound { question })
     }
@@ -237,7 +241,7 @@ impl Turns {
         let mut questions = Vec::new();
         for turn in open {
             if let TurnState::Waiting(Until::Question(id)) = turn.state {
-                let read = Question::read(self.journal(), id);
+                let read = Question::read(self.journal(), &self.1, id);
                 let read = read.map_err(|error| unreadable(error.to_string()))?;
                 questions.extend(read.filter(|question| question.answered.is_none()));
             }
@@ -259,9 +263,9 @@ impl Turns {
             return Err(closed);
         }
         let answered = QuestionAnswered { question, decision, by: name(by) };
-        let event = answered.event(clock::now_unix_ms(), TENANT);
+        let event = answered.event(clock::now_unix_ms(), self.tenant());
         let stream = event.stream.clone();
-        let condition = Condition::StreamAt { tenant: TENANT, stream, seq: found.seq };
+        let condition = Condition::StreamAt { tenant: self.tenant(), stream, seq: found.seq };
         let commit =
             Commit { events: vec![event.clone()], conditions: vec![condition], blobs: Vec::new() };
         match self.journal().commit(commit).await {
@@ -282,7 +286,8 @@ impl Turns {
     /// [`CancelFault`].
     pub async fn cancel(&self, turn: TurnId, by: &str) -> Result<(), CancelFault> {
         let unreadable = |message: String| CancelFault::Store { message };
-        let stage = self.open().get(&turn).map(|known| known.stage);
+        let own = |known: &&Known| known.tenant == self.1;
+        let stage = self.open().get(&turn).filter(own).map(|known| known.stage);
         match stage {
             Some(Stage::Running) => {
                 self.stop_running(turn);
@@ -300,13 +305,13 @@ impl Turns {
         let entry = self.conversations().turn(turn);
         let entry = entry.map_err(|fault: ConversationFault| unreadable(fault.to_string()))?;
         let entry = entry.ok_or(CancelFault::NotFound { turn })?;
-        let record = Record::read(self.journal(), turn);
+        let record = Record::read(self.journal(), &self.1, turn);
         let record = record.map_err(|error| unreadable(error.to_string()))?;
         let mut also = Entry::default();
         if let TurnState::Waiting(Until::Question(question)) = entry.state {
             let decision = Decision::Cancelled;
             let answered = QuestionAnswered { question, decision, by: name(by) };
-            also.push(answered.event(clock::now_unix_ms(), TENANT));
+            also.push(answered.event(clock::now_unix_ms(), self.tenant()));
         }
         // From here on nothing starts it: a run that was about to begin sees the sign.
         self.stop_running(turn);
@@ -315,7 +320,7 @@ impl Turns {
         }
         let ending = Ending::cancelled(self, &entry, &record).with(also);
         self.record_end(ending).await.map_err(|error| unreadable(error.to_string()))?;
-        if let Err(fault) = self.approvals().cancel_turn(&TENANT, turn).await {
+        if let Err(fault) = self.approvals().cancel_turn(&self.1, turn).await {
             // They end at their time, and let nothing run: their turn is over.
             tracing::warn!(%turn, %fault, "what a turn waited for is pending still");
         }

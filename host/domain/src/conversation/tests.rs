@@ -157,6 +157,7 @@ fn an_event_lists_each_blob_of_its_payload_once_whatever_was_listed_before() {
         parameters: Some(blob(2)),
         budget: Some(crate::agent::TurnBudget::default()),
         delegated_by: None,
+        asked_by: None,
         blobs: Vec::new(),
     };
     assert_eq!(blobs(round_trip(&queued, "conversation/c1")), 2);

@@ -7,6 +7,7 @@ use super::{MessageText, Name, Payload};
 use crate::agent::{Finish, ToolPattern, TurnBudget};
 use crate::blob::BlobDigest;
 use crate::id::{ApprovalId, CallId, QuestionId, TurnId};
+use crate::identity::AskedBy;
 use crate::inference::{ServedBy, Step};
 use crate::memory::{Conversation, JsonText};
 
@@ -37,6 +38,9 @@ pub struct TurnQueued {
     /// The turn that asked for it, if no person did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delegated_by: Option<TurnId>,
+    /// On whose behalf; the host's own if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked_by: Option<AskedBy>,
     /// The blobs that it needs; [`super::Fact::event`] fills it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub blobs: Vec<BlobDigest>,

@@ -115,6 +115,19 @@ impl Permissions {
     /// Every one.
     pub const ALL: Self = Self::of(Permission::ALL);
 
+    /// What concerns the host as a whole, and so all tenants: for the tenant `default` alone, which
+    /// is the operator's.
+    pub const HOST: Self = Self::of(&[
+        Permission::ManageModels,
+        Permission::ReadFiles,
+        Permission::WriteFiles,
+        Permission::WriteComponents,
+        Permission::ReadStore,
+        Permission::ManageStore,
+        Permission::ReadSystem,
+        Permission::ManageSystem,
+    ]);
+
     /// These.
     pub const fn of(permissions: &[Permission]) -> Self {
         let (mut set, mut at) = (0, 0);

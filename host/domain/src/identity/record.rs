@@ -89,7 +89,7 @@ pub struct KeyIssued {
     /// What it may do.
     pub roles: Vec<RoleName>,
     /// With which tools and agents, at most.
-    #[serde(default = "reach_all", skip_serializing_if = "is_all")]
+    #[serde(default = "Reach::all", skip_serializing_if = "Reach::is_all")]
     pub reach: Reach,
     /// Of its secret part.
     pub hash: SecretHash,
@@ -119,7 +119,7 @@ pub struct FamilyStarted {
     /// What they may do.
     pub roles: Vec<RoleName>,
     /// With which tools and agents, at most.
-    #[serde(default = "reach_all", skip_serializing_if = "is_all")]
+    #[serde(default = "Reach::all", skip_serializing_if = "Reach::is_all")]
     pub reach: Reach,
     /// Of the refresh token's secret part.
     pub hash: SecretHash,
@@ -181,14 +181,6 @@ pub struct Refused {
     /// What was missing, where a permission was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub permission: Option<String>,
-}
-
-fn reach_all() -> Reach {
-    Reach::ALL
-}
-
-fn is_all(reach: &Reach) -> bool {
-    *reach == Reach::ALL
 }
 
 macro_rules! events {

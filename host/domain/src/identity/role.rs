@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::permission::{Permission, Permissions};
-use crate::agent::ToolPattern;
+use crate::agent::{AgentPolicy, ToolPattern};
 use crate::component::ToolName;
 
 /// The name of a role: `[a-z0-9][a-z0-9_-]{0,31}`.
@@ -169,6 +169,16 @@ impl Reach {
     /// No tool and no agent.
     pub const NONE: Self = Self { tools: Some(Vec::new()), agents: Some(Vec::new()) };
 
+    /// Every tool and agent.
+    pub(super) fn all() -> Self {
+        Self::ALL
+    }
+
+    /// Whether it is every tool and agent.
+    pub(super) fn is_all(&self) -> bool {
+        *self == Self::ALL
+    }
+
     /// Whether a tool is among them.
     pub fn has_tool(&self, tool: &ToolName) -> bool {
         self.tools.as_ref().is_none_or(|tools| tools.iter().any(|known| known.covers(tool)))
@@ -177,6 +187,14 @@ impl Reach {
     /// Whether an agent is among them.
     pub fn has_agent(&self, agent: &str) -> bool {
         self.agents.as_ref().is_none_or(|agents| agents.iter().any(|known| known == agent))
+    }
+
+    /// Takes away from an agent what is not among them.
+    pub fn narrow(&self, policy: &mut AgentPolicy) {
+        if let Some(tools) = &self.tools {
+            policy.keep_tools(tools);
+        }
+        policy.agents.retain(|agent| self.has_agent(agent));
     }
 
     /// What both have.

@@ -57,6 +57,7 @@ impl AgentHost {
 
 async fn begin(control: &Control, agent: &str, message: &str) -> anyhow::Result<TurnId> {
     let new = NewTurn {
+        principal: foreshore_domain::identity::Principal::host(),
         agent: agent.to_owned(),
         conversation: None,
         message: vec![Content::text(message)],

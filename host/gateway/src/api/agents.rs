@@ -15,6 +15,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use hyper::body::Incoming;
 
 use crate::api::turns;
+use crate::auth::{self, principal};
 use crate::body::whole;
 use crate::connection::Peer;
 use crate::negotiation::{self, Form};
@@ -112,6 +113,7 @@ pub(crate) async fn take_turn(
     let budget = asked.budget.as_deref().map(wire::turn_budget).transpose();
     let budget = budget.map_err(|(pointer, message)| Problem::invalid_body(&pointer, message))?;
     let new = NewTurn {
+        principal: principal(head),
         agent: agent.to_owned(),
         conversation: asked.conversation.map(|id| turns::conversation(&id)).transpose()?,
         message: message(asked.message)?,
@@ -119,11 +121,12 @@ pub(crate) async fn take_turn(
         parameters: asked.parameters,
         budget,
     };
-    let taken = peer.edge.control.turns().start(new).await?;
+    let own_turns = auth::turns(peer, head);
+    let taken = own_turns.start(new).await?;
     if wants_no_wait(&head.headers) {
         return Ok(accepted(&taken));
     }
-    let follow = peer.edge.control.turns().follow(taken.turn, None)?;
+    let follow = own_turns.follow(taken.turn, None)?;
     match form {
         Form::Events => Ok(turns::stream(peer, follow)),
         Form::Json => {

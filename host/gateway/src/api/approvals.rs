@@ -2,14 +2,15 @@
 
 use foreshore_control::approvals::{ApprovalFault, NewVote};
 use foreshore_domain::approval::{Scope, Vote};
-use foreshore_domain::conversation::Decision;
+use foreshore_domain::conversation::{Decision, QuestionKind};
 use foreshore_domain::id::{ApprovalId, Digest, QuestionId};
+use foreshore_domain::identity::Permission;
 use foreshore_domain::memory::JsonText;
 use http::request::Parts;
 use http::{Method, Response, StatusCode};
 use hyper::body::Incoming;
 
-use crate::auth::principal;
+use crate::auth::{self, principal};
 use crate::body::{Body, whole};
 use crate::connection::Peer;
 use crate::negotiation;
@@ -55,7 +56,7 @@ pub(crate) fn list(peer: &Peer, head: &Parts) -> Answer {
         Some("all") => control.approvals().newest(&by.tenant)?,
         Some(_) => return Err(Problem::invalid_query("state is pending or all")),
     };
-    let questions = control.turns().questions()?;
+    let questions = auth::turns(peer, head).questions()?;
     let questions = questions.iter().map(|one| ApprovalSchema::new(&one.asked, None));
     let approvals = questions.chain(calls.iter().map(ApprovalSchema::entry)).collect();
     Ok(json(wire::json(&ApprovalsSchema { approvals }, 4 << 10)))
@@ -107,15 +108,14 @@ pub(crate) async fn one(peer: &Peer, head: &Parts, body: Incoming, id: &str) -> 
 )]
 fn show(peer: &Peer, head: &Parts, named: &Named) -> Answer {
     negotiation::accepts_json(&head.headers)?;
-    let control = &peer.edge.control;
     let text = match named {
         Named::Question(id) => {
-            let question = control.turns().question(*id)?;
+            let question = auth::turns(peer, head).question(*id)?;
             let decided = question.answered.as_ref().map(|one| (&one.decision, one.by.as_str()));
             wire::json(&ApprovalSchema::new(&question.asked, decided), 1 << 10)
         }
         Named::Call(id) => {
-            let entry = control.approvals().get(&principal(head).tenant, *id)?;
+            let entry = peer.edge.control.approvals().get(&principal(head).tenant, *id)?;
             wire::json(&ApprovalSchema::entry(&entry), 2 << 10)
         }
     };
@@ -146,13 +146,18 @@ async fn decide(peer: &Peer, head: &Parts, body: Incoming, named: &Named) -> Res
     let asked: DecisionSchema = serde_json::from_slice(&body)
         .map_err(|error| Problem::invalid_body("", error.to_string()))?;
     let by = principal(head);
-    let control = &peer.edge.control;
     match named {
         Named::Question(id) => {
-            control.turns().answer(*id, answer(asked)?, by.name().as_str()).await?;
+            let turns = auth::turns(peer, head);
+            // Who may ask an agent may answer what it asks; saying yes to it is another matter.
+            if matches!(turns.question(*id)?.asked.kind, QuestionKind::Approve { .. }) {
+                auth::may(&by, Permission::DecideApprovals)?;
+            }
+            turns.answer(*id, answer(asked)?, &by.subject.to_string()).await?;
         }
         Named::Call(id) => {
-            control.approvals().vote(*id, vote(asked)?, &by).await?;
+            auth::may(&by, Permission::DecideApprovals)?;
+            peer.edge.control.approvals().vote(*id, vote(asked)?, &by).await?;
         }
     }
     Ok(())

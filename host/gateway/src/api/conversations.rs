@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use foreshore_control::conversations::{Conversations, PAGE_MAX};
+use foreshore_control::conversations::PAGE_MAX;
 use foreshore_control::store::conversations::{ConversationFilter, TurnOrder};
 use foreshore_domain::conversation::Conversation;
 use foreshore_domain::memory::VariableName;
@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 
 use crate::api::journal::last_event_id;
 use crate::api::turns;
+use crate::auth;
 use crate::body::whole;
 use crate::connection::Peer;
 use crate::negotiation;
@@ -56,7 +57,7 @@ pub(crate) fn list(peer: &Peer, head: &Parts) -> Answer {
         delegated: (!query.number("delegated")?.unwrap_or(false)).then_some(false),
     };
     let limit = query.limit(PAGE, PAGE_MAX)?;
-    let page = conversations(peer).list(filter, query.number("before")?, limit)?;
+    let page = auth::conversations(peer, head).list(filter, query.number("before")?, limit)?;
     let conversations = page.conversations.iter().map(ConversationSchema::from).collect();
     let page = ConversationsSchema { conversations, next_before: page.next_before };
     Ok(json(wire::json(&page, 4 << 10)))
@@ -88,7 +89,7 @@ pub(crate) async fn create(peer: &Peer, head: &Parts, body: Incoming) -> Answer 
             format!("no agent is called \"{}\"; /v1/agents lists those there are", asked.agent);
         return Err(Problem::invalid_body("/agent", text));
     }
-    let made = conversations(peer).create(&asked.agent, asked.title.as_deref()).await?;
+    let made = auth::conversations(peer, head).create(&asked.agent, asked.title.as_deref()).await?;
     Ok(made_answer(&made))
 }
 
@@ -122,7 +123,8 @@ pub(crate) async fn one(peer: &Peer, head: &Parts, body: Incoming, id: &str) -> 
 pub(crate) fn show(peer: &Peer, head: &Parts, id: &str) -> Answer {
     negotiation::accepts_json(&head.headers)?;
     Query::read(&head.uri, &[])?;
-    let entry = conversations(peer).get(&turns::conversation(id)?)?.ok_or_else(|| none(id))?;
+    let entry =
+        auth::conversations(peer, head).get(&turns::conversation(id)?)?.ok_or_else(|| none(id))?;
     Ok(json(wire::json(&ConversationSchema::from(&entry), 1 << 10)))
 }
 
@@ -142,7 +144,9 @@ pub(crate) fn show(peer: &Peer, head: &Parts, id: &str) -> Answer {
 pub(crate) async fn change(peer: &Peer, head: &Parts, body: Incoming, id: &str) -> Answer {
     let asked: ConversationPatchSchema = read(peer, head, body).await?;
     let conversation = turns::conversation(id)?;
-    conversations(peer).change(&conversation, asked.title.as_deref(), asked.archived).await?;
+    auth::conversations(peer, head)
+        .change(&conversation, asked.title.as_deref(), asked.archived)
+        .await?;
     show(peer, head, id)
 }
 
@@ -163,7 +167,7 @@ pub(crate) async fn change(peer: &Peer, head: &Parts, body: Incoming, id: &str) 
 )]
 pub(crate) async fn delete(peer: &Peer, head: &Parts, id: &str) -> Answer {
     Query::read(&head.uri, &[])?;
-    conversations(peer).delete(&turns::conversation(id)?).await?;
+    auth::conversations(peer, head).delete(&turns::conversation(id)?).await?;
     let mut response = http::Response::new(Bytes::new().into());
     *response.status_mut() = StatusCode::NO_CONTENT;
     Ok(response)
@@ -195,7 +199,7 @@ pub(crate) fn list_turns(peer: &Peer, head: &Parts, id: &str) -> Answer {
         (Some(_), Some(_)) => return Err(Problem::invalid_query("say from or before, not both")),
     };
     let limit = query.limit(PAGE, PAGE_MAX)?;
-    let said = conversations(peer).turns(&turns::conversation(id)?, order, limit)?;
+    let said = auth::conversations(peer, head).turns(&turns::conversation(id)?, order, limit)?;
     let schema = TurnsSchema { turns: said.iter().map(TurnSchema::from).collect() };
     Ok(json(wire::json(&schema, 16 << 10)))
 }
@@ -217,7 +221,11 @@ pub(crate) fn export(peer: &Peer, head: &Parts, id: &str) -> Answer {
     let conversation = turns::conversation(id)?;
     let (mut lines, mut from) = (Vec::new(), 0);
     loop {
-        let said = conversations(peer).turns(&conversation, TurnOrder::From(from), PAGE_MAX)?;
+        let said = auth::conversations(peer, head).turns(
+            &conversation,
+            TurnOrder::From(from),
+            PAGE_MAX,
+        )?;
         let Some(last) = said.last() else { break };
         from = last.number + 1;
         for turn in &said {
@@ -245,7 +253,8 @@ pub(crate) async fn fork(peer: &Peer, head: &Parts, body: Incoming, id: &str) ->
     let asked: ForkSchema = read(peer, head, body).await?;
     let conversation = turns::conversation(id)?;
     let title = asked.title.as_deref();
-    let made = conversations(peer).fork(&conversation, asked.through_turn, title).await?;
+    let made =
+        auth::conversations(peer, head).fork(&conversation, asked.through_turn, title).await?;
     Ok(made_answer(&made))
 }
 
@@ -267,7 +276,7 @@ pub(crate) async fn fork(peer: &Peer, head: &Parts, body: Incoming, id: &str) ->
 pub(crate) fn events(peer: &Arc<Peer>, head: &Parts, id: &str) -> Answer {
     Query::read(&head.uri, &[])?;
     let (conversation, after) = (turns::conversation(id)?, last_event_id(head)?);
-    let follow = peer.edge.control.turns().follow_conversation(&conversation, after)?;
+    let follow = auth::turns(peer, head).follow_conversation(&conversation, after)?;
     Ok(turns::stream(peer, follow))
 }
 
@@ -289,7 +298,8 @@ pub(crate) async fn search(peer: &Peer, head: &Parts, body: Incoming) -> Answer 
     if limit == 0 || limit > PAGE_MAX {
         return Err(Problem::invalid_body("/limit", format!("it is from 1 to {PAGE_MAX}")));
     }
-    let hits = conversations(peer).search(&asked.query, asked.agent.as_deref(), limit)?;
+    let hits =
+        auth::conversations(peer, head).search(&asked.query, asked.agent.as_deref(), limit)?;
     let hits = hits.iter().map(ConversationHitSchema::from).collect();
     Ok(json(wire::json(&ConversationsFoundSchema { hits }, 4 << 10)))
 }
@@ -317,7 +327,7 @@ pub(crate) fn variables(peer: &Peer, head: &Parts, id: &str) -> Answer {
         return Err(Problem::invalid_query(&format!("versions is from 1 to {VERSIONS_MAX}")));
     }
     let conversation = turns::conversation(id)?;
-    let all = conversations(peer);
+    let all = auth::conversations(peer, head);
     all.get(&conversation)?.ok_or_else(|| none(id))?;
     let index = all.variables(&conversation)?;
     let history = |name: &str| match versions {
@@ -370,7 +380,7 @@ pub(crate) fn show_variable(
     negotiation::accepts_json(&head.headers)?;
     let query = Query::read(&head.uri, &["version"])?;
     let version = query.number("version")?;
-    let read = conversations(peer).variable(&conversation, &name, version)?;
+    let read = auth::conversations(peer, head).variable(&conversation, &name, version)?;
     let read =
         read.ok_or_else(|| Problem::not_found(&format!("there is no variable \"{name}\"")))?;
     let value: &RawValue =
@@ -404,7 +414,8 @@ pub(crate) async fn set_variable(
     (conversation, name): (Conversation, VariableName),
 ) -> Answer {
     let value: Box<RawValue> = read(peer, head, body).await?;
-    let version = conversations(peer).set_variable(&conversation, &name, value.get()).await?;
+    let version =
+        auth::conversations(peer, head).set_variable(&conversation, &name, value.get()).await?;
     Ok(json(wire::json(&MemoryWrittenSchema { version }, 32)))
 }
 
@@ -422,10 +433,6 @@ async fn read<T: DeserializeOwned>(
 
 fn variable_name(name: &str) -> Result<VariableName, Refusal> {
     VariableName::parse(name).map_err(|error| Problem::not_found(&error.to_string()))
-}
-
-fn conversations(peer: &Peer) -> &Conversations {
-    peer.edge.control.conversations()
 }
 
 fn none(id: &str) -> Refusal {

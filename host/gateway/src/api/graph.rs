@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use foreshore_control::memory::PAGE_MAX;
-use foreshore_domain::event::Tenant;
 use foreshore_domain::memory::{Origin, Predicate, Relation};
 use http::Method;
 use http::request::Parts;
 use hyper::body::Incoming;
 
-use super::memory::{at, key, memory, namespace, read};
+use super::memory::{at, key, memory, namespace, read, tenant};
 use crate::body::whole;
 use crate::connection::Peer;
 use crate::negotiation;
@@ -53,7 +52,7 @@ fn neighbours(peer: &Peer, head: &Parts, name: &str) -> Answer {
     let query = Query::read(&head.uri, &["key", "limit"])?;
     let (namespace, key) = (namespace(name)?, key(query.required("key")?)?);
     let limit = query.limit(100, PAGE_MAX)?;
-    let found = memory(peer).neighbours(&Tenant::DEFAULT, &namespace, &key, limit)?;
+    let found = memory(peer).neighbours(&tenant(head), &namespace, &key, limit)?;
     let relations = found.iter().map(RelatedSchema::from).collect();
     Ok(json(wire::json(&RelationsSchema { relations }, 1 << 10)))
 }
@@ -78,8 +77,7 @@ async fn relate(peer: &Arc<Peer>, head: &Parts, body: Incoming, name: &str) -> A
     let body = whole(peer, body).await?;
     let RelationSchema { subject, predicate, object } = read(&body)?;
     let relation = relation(&subject, &predicate, &object)?;
-    let changed =
-        memory(peer).relate(&Tenant::DEFAULT, namespace, relation, Origin::Person).await?;
+    let changed = memory(peer).relate(&tenant(head), namespace, relation, Origin::Person).await?;
     Ok(json(wire::json(&RelationChangedSchema { changed }, 32)))
 }
 
@@ -108,8 +106,7 @@ async fn unrelate(peer: &Arc<Peer>, head: &Parts, name: &str) -> Answer {
         query.required("predicate")?,
         query.required("object")?,
     )?;
-    let changed =
-        memory(peer).unrelate(&Tenant::DEFAULT, namespace, relation, Origin::Person).await?;
+    let changed = memory(peer).unrelate(&tenant(head), namespace, relation, Origin::Person).await?;
     Ok(json(wire::json(&RelationChangedSchema { changed }, 32)))
 }
 
@@ -134,9 +131,8 @@ pub(crate) async fn paths(peer: &Arc<Peer>, head: &Parts, name: &str) -> Answer 
     let query = Query::read(&head.uri, &["from", "to"])?;
     let namespace = namespace(name)?;
     let (from, to) = (key(query.required("from")?)?, key(query.required("to")?)?);
-    let memory = memory(peer).clone();
-    let found =
-        tokio::task::spawn_blocking(move || memory.paths(&Tenant::DEFAULT, &namespace, &from, &to));
+    let (memory, tenant) = (memory(peer).clone(), tenant(head));
+    let found = tokio::task::spawn_blocking(move || memory.paths(&tenant, &namespace, &from, &to));
     let found = found.await.map_err(|error| Problem::host(&error.to_string()))??;
     let paths =
         found.paths.iter().map(|path| path.iter().map(RelationSchema::from).collect()).collect();

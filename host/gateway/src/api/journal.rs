@@ -15,6 +15,7 @@ use http::{HeaderName, HeaderValue};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use crate::auth::principal;
 use crate::body::{Body, Events};
 use crate::connection::Peer;
 use crate::negotiation::{self, Form};
@@ -63,7 +64,7 @@ const BEAT_EVERY: Duration = Duration::from_secs(10);
 pub(crate) async fn events(peer: &Arc<Peer>, head: &Parts) -> Answer {
     let form = negotiation::form(&head.headers)?;
     let query = Query::read(&head.uri, &["after", "stream", "kind", "limit"])?;
-    let filter = EventFilter { ..filter(&query)? };
+    let filter = EventFilter { tenant: principal(head).tenant.clone(), ..filter(&query)? };
     let after = match query.number("after")? {
         Some(after) => Some(after),
         None => last_event_id(head)?,
@@ -108,6 +109,7 @@ pub(crate) async fn audit(peer: &Arc<Peer>, head: &Parts) -> Answer {
         until_unix_ms: query.number("until")?,
         component: text("component"),
         code: text("code"),
+        tenant: principal(head).tenant.clone(),
         ..filter(&query)?
     };
     let after = query.number("after")?.unwrap_or(0);

@@ -14,6 +14,7 @@ use http::request::Parts;
 use http::{Method, StatusCode};
 use hyper::body::Incoming;
 
+use crate::auth::principal;
 use crate::body::whole;
 use crate::connection::Peer;
 use crate::negotiation;
@@ -40,7 +41,7 @@ const HITS: usize = 10;
 pub(crate) async fn namespaces(peer: &Peer, head: &Parts) -> Answer {
     negotiation::accepts_json(&head.headers)?;
     Query::read(&head.uri, &[])?;
-    let namespaces = memory(peer).namespaces(&Tenant::DEFAULT)?;
+    let namespaces = memory(peer).namespaces(&tenant(head))?;
     let namespaces = namespaces.into_iter().map(MemoryNamespaceSchema::from).collect();
     let embedding = memory(peer).meaning_status().await?.map(MemoryEmbeddingSchema::from);
     Ok(json(wire::json(&MemoryNamespacesSchema { namespaces, embedding }, 1 << 10)))
@@ -69,7 +70,7 @@ pub(crate) fn list(peer: &Peer, head: &Parts, name: &str) -> Answer {
     let namespace = namespace(name)?;
     let (prefix, cursor) = (query.get("prefix").unwrap_or_default(), query.get("cursor"));
     let limit = query.limit(PAGE, PAGE_MAX)?;
-    let page = memory(peer).list(&Tenant::DEFAULT, &namespace, prefix, cursor, limit)?;
+    let page = memory(peer).list(&tenant(head), &namespace, prefix, cursor, limit)?;
     let page = MemoryKeysSchema { keys: page.keys, next_cursor: page.next_after };
     Ok(json(wire::json(&page, 4 << 10)))
 }
@@ -111,7 +112,7 @@ fn show(peer: &Peer, head: &Parts, namespace: &Namespace, key: &Key) -> Answer {
     let query = Query::read(&head.uri, &["version"])?;
     let version = query.number("version")?;
     let missing = || no_record(namespace, key, version);
-    let found = memory(peer).get(&Tenant::DEFAULT, namespace, key, version)?.ok_or_else(missing)?;
+    let found = memory(peer).get(&tenant(head), namespace, key, version)?.ok_or_else(missing)?;
     let record = MemoryRecordSchema::new(key.as_str(), &found);
     if !record.is_abridged() {
         return Ok(json(wire::json(&record, 1 << 10)));
@@ -165,7 +166,7 @@ async fn put(
         embedding: given.embedding.map(embedding).transpose()?,
         expected_version: given.expected_version,
     };
-    let version = memory(peer).put(&Tenant::DEFAULT, put).await?;
+    let version = memory(peer).put(&tenant(head), put).await?;
     Ok(json(wire::json(&MemoryWrittenSchema { version }, 32)))
 }
 
@@ -190,7 +191,7 @@ async fn delete(peer: &Arc<Peer>, head: &Parts, namespace: Namespace, key: Key) 
     let query = Query::read(&head.uri, &["expected_version"])?;
     let expected = query.number("expected_version")?;
     let (origin, name) = (Origin::Person, (namespace.clone(), key.clone()));
-    let deleted = memory(peer).delete(&Tenant::DEFAULT, namespace, key, origin, expected).await?;
+    let deleted = memory(peer).delete(&tenant(head), namespace, key, origin, expected).await?;
     let version = deleted.ok_or_else(|| no_record(&name.0, &name.1, None))?;
     Ok(json(wire::json(&MemoryWrittenSchema { version }, 32)))
 }
@@ -216,7 +217,7 @@ pub(crate) fn versions(peer: &Peer, head: &Parts, names: (&str, &str)) -> Answer
     let query = Query::read(&head.uri, &["limit"])?;
     let (namespace, key) = (namespace(names.0)?, key(names.1)?);
     let limit = query.limit(PAGE, PAGE_MAX)?;
-    let found = memory(peer).versions(&Tenant::DEFAULT, &namespace, &key, limit)?;
+    let found = memory(peer).versions(&tenant(head), &namespace, &key, limit)?;
     let versions = found.iter().map(|v| MemoryRecordSchema::new(key.as_str(), v)).collect();
     Ok(json(wire::json(&MemoryVersionsSchema { versions }, 4 << 10)))
 }
@@ -256,13 +257,17 @@ pub(crate) async fn search(peer: &Arc<Peer>, head: &Parts, body: Incoming, name:
         since_unix_ms: given.since,
         limit,
     };
-    let found = memory(peer).search(&Tenant::DEFAULT, &namespace, search).await?;
+    let found = memory(peer).search(&tenant(head), &namespace, search).await?;
     let found = MemoryFoundSchema {
         method: wire::method(found.method),
         degraded: found.degraded,
         hits: found.hits.iter().map(MemoryHitSchema::from).collect(),
     };
     Ok(json(wire::json(&found, 4 << 10)))
+}
+
+pub(super) fn tenant(head: &Parts) -> Tenant {
+    principal(head).tenant.clone()
 }
 
 pub(super) fn memory(peer: &Peer) -> &Memory {

@@ -15,6 +15,7 @@ pub(crate) mod identity;
 pub(crate) mod journal;
 pub(crate) mod limits;
 pub(crate) mod memory;
+pub(crate) mod models;
 pub(crate) mod ollama;
 pub(crate) mod openai;
 pub(crate) mod replay;

@@ -1,8 +1,7 @@
 //! `/api/*`: what Ollama's clients speak, so that `OLLAMA_HOST` can point here. Agents are models
 //! that are called `agent:NAME`.
 //!
-//! Pulling, pushing, creating, copying and deleting models change what all share, so they are for
-//! administrators, of whom there are none until there is authentication: 403 says so.
+//! What changes the models that all share is in [`super::models`].
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,6 +9,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use foreshore_control::turns::{Ended, NewTurn, TurnEvent};
 use foreshore_domain::conversation::TurnEnd;
+use foreshore_domain::identity::{Permission, Principal};
 use foreshore_domain::inference::InferenceError;
 use http::header::RETRY_AFTER;
 use http::request::Parts;
@@ -17,6 +17,7 @@ use http::{HeaderValue, Response, StatusCode};
 use hyper::body::Incoming;
 
 use crate::api::openai::{AGENT, completed, content, inference};
+use crate::auth::{may, principal};
 use crate::body::{Body, whole};
 use crate::connection::Peer;
 use crate::ollama::{self, Asked, EmbedAsked, Lines as Answers, Listed, Timings, Unusable};
@@ -35,8 +36,8 @@ use crate::wire::text_of;
     request_body(content = Object, description = "As Ollama's API; `model` may be `agent:NAME`", content_type = "application/json"),
     responses((status = 200, description = "Lines of JSON, or one object", body = Object, content_type = "application/x-ndjson")),
 )]
-pub(crate) async fn chat(peer: &Arc<Peer>, _head: &Parts, body: Incoming) -> Answer {
-    answered(try_ask(peer, body, ollama::chat).await)
+pub(crate) async fn chat(peer: &Arc<Peer>, head: &Parts, body: Incoming) -> Answer {
+    answered(try_ask(peer, principal(head), body, ollama::chat).await)
 }
 
 /// Complete a prompt, as Ollama's API does.
@@ -48,8 +49,8 @@ pub(crate) async fn chat(peer: &Arc<Peer>, _head: &Parts, body: Incoming) -> Ans
     request_body(content = Object, description = "As Ollama's API; `model` may be `agent:NAME`", content_type = "application/json"),
     responses((status = 200, description = "Lines of JSON, or one object", body = Object, content_type = "application/x-ndjson")),
 )]
-pub(crate) async fn generate(peer: &Arc<Peer>, _head: &Parts, body: Incoming) -> Answer {
-    answered(try_ask(peer, body, ollama::generate).await)
+pub(crate) async fn generate(peer: &Arc<Peer>, head: &Parts, body: Incoming) -> Answer {
+    answered(try_ask(peer, principal(head), body, ollama::generate).await)
 }
 
 /// A refusal in Ollama's shape.
@@ -58,9 +59,9 @@ pub(crate) fn refused(problem: Refusal) -> Response<Body> {
 }
 
 /// Why a request was not served: a status, a text, and when to come back.
-struct Failure {
+pub(super) struct Failure {
     status: StatusCode,
-    line: Vec<u8>,
+    pub(super) line: Vec<u8>,
     retry_after: Option<HeaderValue>,
 }
 
@@ -88,7 +89,7 @@ impl From<&InferenceError> for Failure {
 }
 
 impl Failure {
-    fn new(status: StatusCode, text: &str) -> Self {
+    pub(super) fn new(status: StatusCode, text: &str) -> Self {
         let mut line = serde_json::json!({ "error": text }).to_string().into_bytes();
         line.push(b'\n');
         Self { status, line, retry_after: None }
@@ -105,12 +106,13 @@ impl Failure {
     }
 }
 
-fn answered(result: Result<Response<Body>, Failure>) -> Answer {
+pub(super) fn answered(result: Result<Response<Body>, Failure>) -> Answer {
     Ok(result.unwrap_or_else(Failure::response))
 }
 
 async fn try_ask(
     peer: &Arc<Peer>,
+    who: Arc<Principal>,
     body: Incoming,
     read: fn(&[u8]) -> Result<Asked, Unusable>,
 ) -> Result<Response<Body>, Failure> {
@@ -120,13 +122,17 @@ async fn try_ask(
     let asked = read(&body)?;
     let name = asked.request.model.clone().unwrap_or_default();
     match name.strip_prefix(AGENT) {
-        Some(agent) => ask_agent(peer, agent.to_owned(), name.clone(), asked).await,
-        None => ask_model(peer, name, asked).await,
+        Some(agent) => ask_agent(peer, who, agent.to_owned(), name.clone(), asked).await,
+        None => {
+            may(&who, Permission::UseModels)?;
+            ask_model(peer, who, name, asked).await
+        }
     }
 }
 
 async fn ask_model(
     peer: &Arc<Peer>,
+    who: Arc<Principal>,
     name: String,
     asked: Asked,
 ) -> Result<Response<Body>, Failure> {
@@ -138,13 +144,13 @@ async fn ask_model(
         return Ok(json(answers.loaded(&now()).into()));
     }
     if !asked.stream {
-        let waited = alive(peer, inference.chat(asked.request, "http", None)).await;
+        let waited = alive(peer, inference.chat(asked.request, &who, None)).await;
         let completion = waited.map_err(|error| Failure::from(&error))?;
         return Ok(json(answers.whole(&now(), &completion, took(started)).into()));
     }
     let (sink, mut pieces) = passing();
     let passing = Arc::clone(&sink);
-    let asking = async move { inference.chat(asked.request, "http", Some(passing)).await };
+    let asking = async move { inference.chat(asked.request, &who, Some(passing)).await };
     let mut asking = task(asking);
     // Nothing is sent before something is known: a failure then has its status.
     let first = tokio::select! {
@@ -184,7 +190,7 @@ async fn ask_model(
     Ok(streamed(peer, NDJSON, lines))
 }
 
-const NDJSON: HeaderValue = HeaderValue::from_static("application/x-ndjson");
+pub(super) const NDJSON: HeaderValue = HeaderValue::from_static("application/x-ndjson");
 
 fn line(answers: &mut Answers, piece: &Piece) -> Vec<u8> {
     match piece {
@@ -196,6 +202,7 @@ fn line(answers: &mut Answers, piece: &Piece) -> Vec<u8> {
 
 async fn ask_agent(
     peer: &Arc<Peer>,
+    principal: Arc<Principal>,
     agent: String,
     name: String,
     asked: Asked,
@@ -214,9 +221,16 @@ async fn ask_agent(
         return Err(Unusable("there is no message".to_owned()).into());
     };
     let message = content(&last);
-    let new =
-        NewTurn { agent, conversation: None, message, parameters: None, budget: None, history };
-    let turns = peer.edge.control.turns();
+    let new = NewTurn {
+        principal,
+        agent,
+        conversation: None,
+        message,
+        parameters: None,
+        budget: None,
+        history,
+    };
+    let turns = peer.edge.control.turns().of(&new.principal.tenant);
     let taken = turns.start(new).await.map_err(Refusal::from)?;
     let mut follow = turns.follow(taken.turn, None).map_err(Refusal::from)?;
     if !asked.stream {
@@ -268,8 +282,8 @@ fn failed(ended: &Ended) -> Failure {
     request_body(content = Object, description = "As Ollama's API", content_type = "application/json"),
     responses((status = 200, description = "The vectors", body = Object)),
 )]
-pub(crate) async fn embed(peer: &Peer, _head: &Parts, body: Incoming) -> Answer {
-    answered(try_embed(peer, body).await)
+pub(crate) async fn embed(peer: &Peer, head: &Parts, body: Incoming) -> Answer {
+    answered(try_embed(peer, &principal(head), body).await)
 }
 
 /// Turn a text into a vector, as Ollama's older API does.
@@ -281,16 +295,20 @@ pub(crate) async fn embed(peer: &Peer, _head: &Parts, body: Incoming) -> Answer 
     request_body(content = Object, description = "As Ollama's API", content_type = "application/json"),
     responses((status = 200, description = "The vector", body = Object)),
 )]
-pub(crate) async fn embeddings(peer: &Peer, _head: &Parts, body: Incoming) -> Answer {
-    answered(try_embed(peer, body).await)
+pub(crate) async fn embeddings(peer: &Peer, head: &Parts, body: Incoming) -> Answer {
+    answered(try_embed(peer, &principal(head), body).await)
 }
 
-async fn try_embed(peer: &Peer, body: Incoming) -> Result<Response<Body>, Failure> {
+async fn try_embed(
+    peer: &Peer,
+    who: &Principal,
+    body: Incoming,
+) -> Result<Response<Body>, Failure> {
     let started = Instant::now();
     let body = whole(peer, body).await?;
     let EmbedAsked { request, single } = ollama::embed(&body)?;
     let model = request.model.clone().unwrap_or_default();
-    let answer = alive(peer, inference(peer)?.embed(request, "http")).await;
+    let answer = alive(peer, inference(peer)?.embed(request, who)).await;
     let answer = answer.map_err(|error| Failure::from(&error))?;
     Ok(json(ollama::embedded(&model, &answer, single, took(started)).into()))
 }
@@ -363,20 +381,6 @@ pub(crate) async fn running(peer: &Peer, _head: &Parts) -> Answer {
 pub(crate) fn version() -> Answer {
     let text = serde_json::json!({ "version": env!("CARGO_PKG_VERSION") }).to_string();
     Ok(json(text.into()))
-}
-
-/// Change the models of a backend, which is for administrators.
-#[utoipa::path(
-    post,
-    path = "/api/{change}",
-    operation_id = "ollamaChange",
-    tag = "ollama",
-    params(("change" = String, Path, description = "`pull`, `push`, `create` or `copy`")),
-    responses((status = 403, description = "This version has no administrators", body = Object)),
-)]
-pub(crate) fn change() -> Answer {
-    let text = "models are changed at their backends: this host has no administrators yet";
-    answered(Err(Failure::new(StatusCode::FORBIDDEN, text)))
 }
 
 async fn models(peer: &Peer) -> Vec<foreshore_domain::inference::Model> {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use foreshore_control::turns::{Ended, NewTurn, TurnEvent};
 use foreshore_control::{Inference, now_unix_ms};
 use foreshore_domain::conversation::TurnEnd;
+use foreshore_domain::identity::{Permission, Principal};
 use foreshore_domain::inference::{
     ChatRequest, Completion, FinishReason, Message, Role, ServedBy, Step, TokenUsage,
 };
@@ -18,6 +19,7 @@ use http::request::Parts;
 use http::{HeaderName, HeaderValue, Response};
 use hyper::body::Incoming;
 
+use crate::auth::{may, principal};
 use crate::body::{Body, whole};
 use crate::connection::Peer;
 use crate::negotiation;
@@ -68,17 +70,21 @@ async fn try_chat(
     let usage = asked.include_usage;
     match name.strip_prefix(AGENT) {
         Some(agent) => {
-            let new = new_turn(agent, asked.request, asked.conversation)?;
+            let new = new_turn(principal(head), agent, asked.request, asked.conversation)?;
             if asked.stream {
                 agent_stream(peer, new, answer_head, usage).await
             } else {
                 agent_whole(peer, new, &answer_head).await
             }
         }
-        None if asked.stream => model_stream(peer, asked.request, answer_head, usage).await,
         None => {
+            let who = principal(head);
+            may(&who, Permission::UseModels)?;
+            if asked.stream {
+                return model_stream(peer, who, asked.request, answer_head, usage).await;
+            }
             let inference = inference(peer)?;
-            let waited = crate::streaming::alive(peer, inference.chat(asked.request, "http", None));
+            let waited = crate::streaming::alive(peer, inference.chat(asked.request, &who, None));
             let completion = waited.await.map_err(|error| OpenAiError::from(&error))?;
             Ok(json(openai::completion(&answer_head, &completion, None).into()))
         }
@@ -88,6 +94,7 @@ async fn try_chat(
 /// A model's answer in chunks. An error before the first of them has its own status.
 async fn model_stream(
     peer: &Arc<Peer>,
+    who: Arc<Principal>,
     request: ChatRequest,
     head: Head,
     include_usage: bool,
@@ -95,7 +102,7 @@ async fn model_stream(
     let inference = inference(peer)?.clone();
     let (sink, mut pieces) = passing();
     let passing = Arc::clone(&sink);
-    let asking = async move { inference.chat(request, "http", Some(passing)).await };
+    let asking = async move { inference.chat(request, &who, Some(passing)).await };
     let mut asking = crate::streaming::task(asking);
     // Nothing is sent before something is known: a failure then has its status.
     let first = tokio::select! {
@@ -151,6 +158,7 @@ fn end(chunks: &mut Chunks, completion: &Completion, include_usage: bool) -> Vec
 
 /// What an agent is asked.
 fn new_turn(
+    principal: Arc<Principal>,
     agent: &str,
     request: ChatRequest,
     conversation: Option<String>,
@@ -172,6 +180,7 @@ fn new_turn(
         .transpose()?;
     let history = if conversation.is_some() { Vec::new() } else { messages };
     Ok(NewTurn {
+        principal,
         agent: agent.to_owned(),
         conversation,
         message: content(&last),
@@ -200,8 +209,9 @@ async fn agent_whole(
     new: NewTurn,
     head: &Head,
 ) -> Result<Response<Body>, OpenAiError> {
-    let taken = peer.edge.control.turns().start(new).await.map_err(Refusal::from)?;
-    let follow = peer.edge.control.turns().follow(taken.turn, None).map_err(Refusal::from)?;
+    let turns = peer.edge.control.turns().of(&new.principal.tenant);
+    let taken = turns.start(new).await.map_err(Refusal::from)?;
+    let follow = turns.follow(taken.turn, None).map_err(Refusal::from)?;
     let ended = crate::api::agents::end(peer, follow).await?;
     if ended.end != TurnEnd::Completed {
         return Err(failed(&ended));
@@ -218,8 +228,9 @@ async fn agent_stream(
     head: Head,
     include_usage: bool,
 ) -> Result<Response<Body>, OpenAiError> {
-    let taken = peer.edge.control.turns().start(new).await.map_err(Refusal::from)?;
-    let mut follow = peer.edge.control.turns().follow(taken.turn, None).map_err(Refusal::from)?;
+    let turns = peer.edge.control.turns().of(&new.principal.tenant);
+    let taken = turns.start(new).await.map_err(Refusal::from)?;
+    let mut follow = turns.follow(taken.turn, None).map_err(Refusal::from)?;
     let lines = async move |lines: Lines| {
         let mut chunks = Chunks::new(head);
         let mut said = false;
@@ -362,7 +373,8 @@ pub(crate) async fn embeddings(peer: &Peer, head: &Parts, body: Incoming) -> Ans
         let body = whole(peer, body).await?;
         let EmbeddingsAsked { request, base64 } = EmbeddingsAsked::read(&body)?;
         let model = request.model.clone().unwrap_or_default();
-        let waited = crate::streaming::alive(peer, inference(peer)?.embed(request, "http"));
+        let who = principal(head);
+        let waited = crate::streaming::alive(peer, inference(peer)?.embed(request, &who));
         let answer = waited.await.map_err(|error| OpenAiError::from(&error))?;
         Ok(openai::embeddings(&model, &answer, base64))
     };

@@ -12,6 +12,7 @@ use http::request::Parts;
 use hyper::body::Incoming;
 
 use crate::api::{components, turns};
+use crate::auth;
 use crate::body::whole;
 use crate::connection::Peer;
 use crate::negotiation;
@@ -62,7 +63,8 @@ pub(crate) async fn replay(peer: &Peer, head: &Parts, body: Incoming, id: &str) 
     } else {
         as_asked(peer, head, body).await?
     };
-    let mut replay = std::pin::pin!(peer.edge.control.turns().replay(turn, options));
+    let turns = auth::turns(peer, head);
+    let mut replay = std::pin::pin!(turns.replay(turn, options));
     let report = loop {
         match tokio::time::timeout(BEAT_EVERY, &mut replay).await {
             Err(_) => peer.pulse.enter(Phase::Work),

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::api::journal::last_event_id;
+use crate::auth;
 use crate::body::{Body, Events};
 use crate::connection::Peer;
 use crate::negotiation;
@@ -27,8 +28,6 @@ use crate::wire::{self, ProblemSchema, TurnSchema};
 const WAITING_MAX: usize = 64;
 /// How often a stream says that it is alive.
 const BEAT_EVERY: Duration = Duration::from_secs(10);
-/// Who decides over HTTP, until there are principals.
-const PERSON: &str = "http";
 
 /// Read a turn.
 #[utoipa::path(
@@ -46,7 +45,7 @@ pub(crate) fn show(peer: &Peer, head: &Parts, id: &str) -> Answer {
     negotiation::accepts_json(&head.headers)?;
     Query::read(&head.uri, &[])?;
     let turn = turn(id)?;
-    let said = peer.edge.control.conversations().said_turn(turn)?;
+    let said = auth::conversations(peer, head).said_turn(turn)?;
     let said = said.ok_or_else(|| no_turn(id))?;
     Ok(json(wire::json(&TurnSchema::from(&said), 4 << 10)))
 }
@@ -72,7 +71,7 @@ pub(crate) fn show(peer: &Peer, head: &Parts, id: &str) -> Answer {
 pub(crate) fn events(peer: &Arc<Peer>, head: &Parts, id: &str) -> Answer {
     Query::read(&head.uri, &[])?;
     let after = last_event_id(head)?;
-    let follow = peer.edge.control.turns().follow(turn(id)?, after)?;
+    let follow = auth::turns(peer, head).follow(turn(id)?, after)?;
     Ok(stream(peer, follow))
 }
 
@@ -94,12 +93,17 @@ pub(crate) fn events(peer: &Arc<Peer>, head: &Parts, id: &str) -> Answer {
 pub(crate) async fn cancel(peer: &Peer, head: &Parts, id: &str) -> Answer {
     negotiation::accepts_json(&head.headers)?;
     let turn = turn(id)?;
-    peer.edge.control.turns().cancel(turn, PERSON).await?;
-    let said = peer.edge.control.conversations().said_turn(turn)?;
+    auth::turns(peer, head).cancel(turn, &by(head)).await?;
+    let said = auth::conversations(peer, head).said_turn(turn)?;
     let said = said.ok_or_else(|| no_turn(id))?;
     let mut response = json(wire::json(&TurnSchema::from(&said), 4 << 10));
     *response.status_mut() = StatusCode::ACCEPTED;
     Ok(response)
+}
+
+/// What records call whoever asks.
+fn by(head: &Parts) -> String {
+    auth::principal(head).subject.to_string()
 }
 
 /// Answers with the events of what is followed.

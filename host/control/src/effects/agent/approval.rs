@@ -13,7 +13,6 @@ use foreshore_domain::component::ToolName;
 use foreshore_domain::conversation::{Fact, IntendedCall, TurnWaiting, Until};
 use foreshore_domain::effect::{AgentError, AgentOutcome, ToolRequest};
 use foreshore_domain::id::{ApprovalId, CallId};
-use foreshore_domain::identity::Principal;
 use foreshore_store::approvals::ApprovalEntry;
 
 use super::denied;
@@ -22,7 +21,6 @@ use super::tools::Plan;
 use crate::approvals::{Candidate, PENDING_MAX, Weighed};
 use crate::arguments;
 use crate::clock;
-use crate::turns::TENANT;
 use crate::turns::live::Live;
 use crate::turns::payload::Entry;
 use crate::turns::step::{Done, Step};
@@ -49,7 +47,7 @@ impl Live {
     fn candidate(&self, facts: &ToolFacts, arguments: serde_json::Value) -> Candidate {
         let ToolFacts { component, digest, tool, hints, grant } = facts.clone();
         let agent = Some((std::sync::Arc::clone(&self.agent), self.conversation.clone()));
-        let principal = Principal::host();
+        let principal = std::sync::Arc::clone(&self.principal);
         Candidate { component, digest, tool, hints, grant, arguments, principal, agent }
     }
 
@@ -116,17 +114,19 @@ impl Live {
                 requests.iter().map(|_| busy()).collect(),
             ))));
         }
-        let now = clock::now_unix_ms();
+        let (now, tenant) = (clock::now_unix_ms(), self.turns.tenant());
         let mut entry = Entry::default();
         entry.push(self.intended(step, requests, ids, &named));
         for question in &questions {
-            entry.push(question.event(now, TENANT));
+            entry.push(question.event(now, tenant.clone()));
         }
         let until = Until::Approval(first.approval);
-        entry.push(TurnWaiting { turn: self.id, number: step.number, until }.event(now, TENANT));
+        entry.push(
+            TurnWaiting { turn: self.id, number: step.number, until }.event(now, tenant.clone()),
+        );
         self.commit(entry, Vec::new()).await?;
         for question in &questions {
-            approvals.was_asked(&TENANT, question);
+            approvals.was_asked(&tenant, question);
         }
         Err(Interruption::Waiting)
     }
@@ -143,7 +143,7 @@ impl Live {
             let until = Until::Approval(next);
             let waiting = TurnWaiting { turn: self.id, number: step.number, until };
             let mut entry = Entry::default();
-            entry.push(waiting.event(clock::now_unix_ms(), TENANT));
+            entry.push(waiting.event(clock::now_unix_ms(), self.turns.tenant()));
             self.commit(entry, Vec::new()).await?;
         }
         Err(Interruption::Waiting)
@@ -157,7 +157,7 @@ impl Live {
         let asked = calls.iter().filter_map(|call| call.approval);
         asked
             .map(|approval| {
-                let entry = self.turns.approvals().get(&TENANT, approval);
+                let entry = self.turns.approvals().get(&self.turns.tenant(), approval);
                 let entry = entry.map_err(|fault| unreadable(crate::approvals::unreadable(fault)));
                 Ok((approval, entry?))
             })

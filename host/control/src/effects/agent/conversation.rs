@@ -11,7 +11,6 @@ use super::invalid;
 use super::variables::told;
 use crate::clock;
 use crate::conversations::SaidTurn;
-use crate::turns::TENANT;
 use crate::turns::live::Live;
 use crate::turns::payload::Entry;
 use crate::turns::request::name;
@@ -79,7 +78,7 @@ impl Live {
         let conversation = self.conversation.clone();
         let summarized = ConversationSummarized { conversation, text, through_turn };
         let mut done = Done::durable(Ok(AgentOutcome::Done));
-        done.entry.push(summarized.event(clock::now_unix_ms(), TENANT));
+        done.entry.push(summarized.event(clock::now_unix_ms(), self.turns.tenant()));
         done
     }
 
@@ -98,7 +97,7 @@ impl Live {
         let mut entry = Entry::default();
         let payload = entry.keep_json(payload.get().to_owned(), "");
         let note = TurnNote { turn: self.id, note: name(kind), payload, blobs: Vec::new() };
-        entry.push(note.event(clock::now_unix_ms(), TENANT));
+        entry.push(note.event(clock::now_unix_ms(), self.turns.tenant()));
         Done { entry, ..Done::durable(Ok(AgentOutcome::Done)) }
     }
 }

@@ -20,7 +20,6 @@ use foreshore_domain::id::TurnId;
 use super::people::waits_for;
 use super::{denied, invalid};
 use crate::clock;
-use crate::turns::TENANT;
 use crate::turns::child::{Child, ChildEnd};
 use crate::turns::live::Live;
 use crate::turns::payload::Entry;
@@ -59,7 +58,7 @@ impl Live {
                     let until = Until::Turn(child);
                     let waiting = TurnWaiting { turn: self.id, number: step.number, until };
                     let mut entry = Entry::default();
-                    entry.push(waiting.event(clock::now_unix_ms(), TENANT));
+                    entry.push(waiting.event(clock::now_unix_ms(), self.turns.tenant()));
                     self.commit(entry, Vec::new()).await?;
                 }
                 Err(Interruption::Waiting)
@@ -100,6 +99,7 @@ impl Live {
             budget,
             reach: &reach,
             delegated_by: self.id,
+            asked_by: self.asked_by.clone(),
             depth: self.depth + 1,
         };
         let (child, mut entry) = match self.turns.prepare_child(child) {
@@ -114,7 +114,7 @@ impl Live {
             calls: Vec::new(),
             delegated_to: Some(child.turn),
         };
-        entry.push(intended.event(clock::now_unix_ms(), TENANT));
+        entry.push(intended.event(clock::now_unix_ms(), self.turns.tenant()));
         self.commit(entry, Vec::new()).await?;
         self.turns.run_child(&child);
         Ok(Ok(child.turn))

@@ -13,7 +13,6 @@ use foreshore_domain::inference::{ChatRequest, Delta, DeltaSink, EmbedRequest, I
 use tokio::task::JoinSet;
 
 use super::{denied, invalid};
-use crate::turns::TENANT;
 use crate::turns::live::Live;
 use crate::turns::models::Asker;
 use crate::turns::step::Done;
@@ -152,7 +151,7 @@ impl Live {
 
     fn asker(&self) -> Asker {
         Asker {
-            tenant: TENANT,
+            tenant: self.turns.tenant(),
             agent: Arc::clone(&self.agent),
             conversation: self.conversation.clone(),
             time_limit: Duration::from_millis(self.left().wall_ms),

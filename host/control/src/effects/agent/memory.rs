@@ -17,7 +17,6 @@ use foreshore_store::Condition;
 use super::super::memory::{look_up, put, refusal};
 use super::{denied, invalid};
 use crate::memory::MemoryFault;
-use crate::turns::TENANT;
 use crate::turns::live::Live;
 use crate::turns::payload::Entry;
 use crate::turns::step::{Done, Outcome};
@@ -29,7 +28,7 @@ impl Live {
             Err(error) => return Done::read(Err(error)),
         };
         let kind = read.kind.clone();
-        let recalled = look_up(self.turns.memory(), TENANT, namespace, kind).await;
+        let recalled = look_up(self.turns.memory(), self.turns.tenant(), namespace, kind).await;
         Done::read(recalled.map(AgentOutcome::Recalled).map_err(told))
     }
 
@@ -40,7 +39,7 @@ impl Live {
         };
         let stream = Stream::Memory(namespace.as_str().to_owned());
         // The head first: what is read after it is at least as new.
-        let seq = match self.turns.journal().stream_head(&TENANT, &stream) {
+        let seq = match self.turns.journal().stream_head(&self.turns.tenant(), &stream) {
             Ok(seq) => seq,
             Err(error) => return Done::read(Err(told(error.into()))),
         };
@@ -48,7 +47,7 @@ impl Live {
             Err(fault) => Done::read(Err(told(fault))),
             Ok((outcome, entry)) if entry.events.is_empty() => Done::read(outcome),
             Ok((outcome, entry)) => {
-                let condition = Condition::StreamAt { tenant: TENANT, stream, seq };
+                let condition = Condition::StreamAt { tenant: self.turns.tenant(), stream, seq };
                 Done { entry, conditions: vec![condition], ..Done::durable(outcome) }
             }
         }
@@ -65,21 +64,28 @@ impl Live {
         let mut entry = Entry::default();
         let remembered = match &write.kind {
             MemoryWriteKind::Put(record) => {
-                let latest = memory.latest_version(&TENANT, &namespace, &record.key)?;
+                let latest =
+                    memory.latest_version(&self.turns.tenant(), &namespace, &record.key)?;
                 let put = put(namespace, record.clone(), origin);
-                let (event, blob) = memory.prepare_put(&TENANT, put)?;
+                let (event, blob) = memory.prepare_put(&self.turns.tenant(), put)?;
                 entry.push(event);
                 entry.blobs.extend(blob);
                 Remembered::Version(latest + 1)
             }
             MemoryWriteKind::Delete { key } => {
-                let event = memory.prepare_delete(&TENANT, namespace, key.clone(), origin)?;
+                let event =
+                    memory.prepare_delete(&self.turns.tenant(), namespace, key.clone(), origin)?;
                 let was_there = event.is_some();
                 entry.events.extend(event);
                 Remembered::Deleted(was_there)
             }
             MemoryWriteKind::Relate(relation) => {
-                entry.push(memory.prepare_relate(&TENANT, namespace, relation.clone(), origin)?);
+                entry.push(memory.prepare_relate(
+                    &self.turns.tenant(),
+                    namespace,
+                    relation.clone(),
+                    origin,
+                )?);
                 Remembered::Related
             }
         };

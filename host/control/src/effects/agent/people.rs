@@ -15,7 +15,6 @@ use serde_json::value::RawValue;
 
 use super::invalid;
 use crate::clock;
-use crate::turns::TENANT;
 use crate::turns::live::Live;
 use crate::turns::payload::Entry;
 use crate::turns::question;
@@ -110,7 +109,7 @@ impl Live {
             expires_at_unix_ms: now.saturating_add(self.turns.config().question_ttl_ms),
         };
         let mut entry = self.waiting(step, Until::Question(question), now);
-        entry.push(asked.event(now, TENANT));
+        entry.push(asked.event(now, self.turns.tenant()));
         self.commit(entry, Vec::new()).await?;
         Err(Interruption::Waiting)
     }
@@ -143,8 +142,8 @@ impl Live {
         };
         let waiting = TurnWaiting { turn: self.id, number: step.number, until };
         let mut entry = Entry::default();
-        entry.push(intended.event(now, TENANT));
-        entry.push(waiting.event(now, TENANT));
+        entry.push(intended.event(now, self.turns.tenant()));
+        entry.push(waiting.event(now, self.turns.tenant()));
         entry
     }
 }

@@ -29,12 +29,12 @@ use super::{denied, invalid};
 use crate::approvals;
 use crate::clock;
 use crate::invoke::Caller;
+use crate::turns::Turns;
 use crate::turns::live::Live;
 use crate::turns::payload::{self, Entry};
 use crate::turns::request::name;
 use crate::turns::step::{Done, Step};
 use crate::turns::tools::{Beside, ToolCall, ToolFacts};
-use crate::turns::{TENANT, Turns};
 
 /// The most calls of one effect.
 const CALLS_MAX: usize = 32;
@@ -132,7 +132,7 @@ impl Live {
                 .collect(),
             delegated_to: None,
         };
-        intended.event(clock::now_unix_ms(), TENANT)
+        intended.event(clock::now_unix_ms(), self.turns.tenant())
     }
 
     /// Plans calls that are made for the first time. There are no ids where none is made.
@@ -323,6 +323,7 @@ impl Live {
                     conversation: self.conversation.clone(),
                 },
                 approval,
+                principal: Arc::clone(&self.principal),
                 beside: (!hints.read_only).then(|| self.beside(step, index, call_id, request)),
             };
             let (parallel, tools) = (Arc::clone(&parallel), Arc::clone(self.turns.tools()));
@@ -361,6 +362,7 @@ impl Live {
     /// The result of a call as it is recorded with the call's end.
     fn beside(&self, step: &Step, index: usize, call_id: CallId, request: &ToolRequest) -> Beside {
         let (turn, number, tool) = (self.id, step.number, request.name.clone());
+        let tenant = self.turns.tenant();
         Box::new(move |result| {
             let given: Given = result.clone().map_err(|error| told(&tool, error));
             let mut entry = Entry::default();
@@ -368,7 +370,7 @@ impl Live {
             let index = u32::try_from(index).unwrap_or(u32::MAX);
             let result =
                 TurnToolResult { turn, number, index, call_id, outcome, blobs: Vec::new() };
-            entry.push(result.event(clock::now_unix_ms(), TENANT));
+            entry.push(result.event(clock::now_unix_ms(), tenant));
             entry
         })
     }

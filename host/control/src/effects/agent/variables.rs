@@ -9,7 +9,6 @@ use serde_json::value::RawValue;
 
 use super::invalid;
 use crate::conversations::{ConversationFault, VariableRead};
-use crate::turns::TENANT;
 use crate::turns::live::Live;
 use crate::turns::step::Done;
 
@@ -51,7 +50,7 @@ impl Live {
         match prepared {
             Err(fault) => Done::read(Err(told(fault))),
             Ok((seq, (entry, version))) => {
-                let condition = Condition::StreamAt { tenant: TENANT, stream, seq };
+                let condition = Condition::StreamAt { tenant: self.turns.tenant(), stream, seq };
                 let outcome = Ok(AgentOutcome::VariableSet(version));
                 Done { entry, conditions: vec![condition], ..Done::durable(outcome) }
             }

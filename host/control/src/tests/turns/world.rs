@@ -285,6 +285,7 @@ impl Host {
 
 pub(super) fn new_turn(agent: &str, conversation: Option<Conversation>, message: &str) -> NewTurn {
     NewTurn {
+        principal: foreshore_domain::identity::Principal::host(),
         agent: agent.to_owned(),
         conversation,
         message: vec![Content::text(message)],

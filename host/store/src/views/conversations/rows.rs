@@ -6,6 +6,7 @@ use foreshore_domain::conversation::{
     TurnFailure, TurnUsage, Until,
 };
 use foreshore_domain::id::TurnId;
+use foreshore_domain::identity::AskedBy;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -64,6 +65,9 @@ pub struct TurnEntry {
     pub budget: Option<TurnBudget>,
     /// The turn that asked for it, if no person did.
     pub delegated_by: Option<TurnId>,
+    /// On whose behalf; the host's own if absent.
+    #[serde(default)]
+    pub asked_by: Option<AskedBy>,
     /// What it is at.
     pub state: TurnState,
     /// When its message was taken, in milliseconds since 1970.

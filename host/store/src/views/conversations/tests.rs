@@ -224,6 +224,7 @@ fn queued(turn: TurnId, conversation: &str, number: u64, text: &str) -> (TurnQue
         parameters: None,
         budget: None,
         delegated_by: None,
+        asked_by: None,
         blobs: Vec::new(),
     };
     (queued, blob)

@@ -137,6 +137,7 @@ impl<'t, 'e> Tables<'t, 'e> {
             parameters: queued.parameters,
             budget: queued.budget,
             delegated_by: queued.delegated_by,
+            asked_by: queued.asked_by,
             state: TurnState::Queued,
             queued_at_unix_ms: self.event.at_unix_ms,
             began_at_unix_ms: None,
