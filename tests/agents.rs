@@ -105,7 +105,7 @@ fn turn(server: &Server, agent: &str, body: &Value) -> Value {
 }
 
 /// Takes a turn and does not wait; its id and conversation.
-fn begin(server: &Server, agent: &str, body: &Value) -> (String, String) {
+pub fn begin(server: &Server, agent: &str, body: &Value) -> (String, String) {
     let path = format!("/v1/agents/{agent}/turns");
     let answer = server.send_with("POST", &path, &[("prefer", "respond-async")], body);
     assert_eq!(answer.status, 202, "{}", answer.json());
@@ -120,7 +120,7 @@ fn shown(server: &Server, turn: &str) -> Value {
 }
 
 /// Asks until something is so.
-fn until<T>(what: &str, mut asked: impl FnMut() -> Option<T>) -> T {
+pub fn until<T>(what: &str, mut asked: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + PATIENCE;
     loop {
         if let Some(found) = asked() {
@@ -132,7 +132,7 @@ fn until<T>(what: &str, mut asked: impl FnMut() -> Option<T>) -> T {
 }
 
 /// Waits for the end of a turn.
-fn ended(server: &Server, turn: &str) -> Value {
+pub fn ended(server: &Server, turn: &str) -> Value {
     until("a turn ends", || {
         let now = shown(server, turn);
         let state = now["state"].as_str().expect("a state");

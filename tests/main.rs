@@ -6,6 +6,7 @@
 #![allow(unreachable_pub, reason = "one binary: everything in it is private anyhow")]
 
 mod agents;
+mod approvals;
 mod author;
 mod capabilities;
 mod chat;

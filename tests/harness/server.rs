@@ -140,6 +140,13 @@ impl Server {
         (self.child, self.address) = Self::spawn(&self.directory, &self.data, &[]);
     }
 
+    /// Changes its configuration, for the next start.
+    pub fn reconfigure(&self, change: impl FnOnce(String) -> String) {
+        let file = self.directory.path().join("foreshore.toml");
+        let text = std::fs::read_to_string(&file).expect("readable");
+        std::fs::write(&file, change(text)).expect("written");
+    }
+
     /// Its data directory.
     pub fn data(&self) -> &Path {
         &self.data

@@ -29,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admission::{Admission, ConcurrencyConfig, Permit};
+use crate::approvals::{Approvals, ApprovalsConfig};
 use crate::budgets::{Budgets, BudgetsConfig};
 use crate::checkpoints::{self, Patience, Webhook, WebhookUrl};
 use crate::clock;
@@ -98,6 +99,8 @@ pub struct ControlConfig {
     pub turns: TurnsConfig,
     /// Who may spend how much on models.
     pub budgets: BudgetsConfig,
+    /// Which calls wait for a person.
+    pub approvals: ApprovalsConfig,
 }
 
 impl ControlConfig {
@@ -125,6 +128,7 @@ impl ControlConfig {
             models: None,
             turns: TurnsConfig::default(),
             budgets: BudgetsConfig::default(),
+            approvals: ApprovalsConfig::default(),
         }
     }
 }
@@ -162,6 +166,7 @@ pub struct Control {
     inference: Option<Inference>,
     identities: Identities,
     secrets: Secrets,
+    approvals: Approvals,
     budgets: Option<Budgets>,
     integrity: Arc<Integrity>,
     upkeep: Upkeep,
@@ -243,7 +248,17 @@ impl Control {
         }
         let admission = Arc::new(Admission::new(config.concurrency, tasks.clone()));
         let running = Arc::clone(door.running());
-        let invoker = Arc::new(Invoker { door, recorder: recorder.clone(), tasks: tasks.clone() });
+        let ApprovalsConfig { policy, asks, webhook } = config.approvals;
+        let (approvals, woken, outbox) = Approvals::new(journal.clone(), policy, asks);
+        if let Some(webhook) = webhook {
+            tasks.spawn(outbox.send(webhook, stop.clone()));
+        }
+        let invoker = Arc::new(Invoker {
+            door,
+            recorder: recorder.clone(),
+            approvals: approvals.clone(),
+            tasks: tasks.clone(),
+        });
         let registered = Arc::new(Registered {
             components: Arc::clone(&components),
             invoker: Arc::clone(&invoker),
@@ -276,6 +291,7 @@ impl Control {
             agents: registered,
             policies: agents.collect(),
             config: config.turns,
+            approvals: approvals.clone(),
             budgets: budgets.clone(),
             running,
             tasks: tasks.clone(),
@@ -286,6 +302,8 @@ impl Control {
             tracing::info!(open, "turns that had not ended go on");
         }
         tasks.spawn(turns.clone().keep_time());
+        tasks.spawn(turns.clone().wake_decided(woken));
+        tasks.spawn(approvals.clone().keep_time(stop.clone()));
         Ok(Arc::new(Self {
             admission,
             invoker,
@@ -297,6 +315,7 @@ impl Control {
             inference: config.inference,
             identities,
             secrets,
+            approvals,
             budgets,
             integrity,
             upkeep,
@@ -457,6 +476,11 @@ impl Control {
     /// Secrets, which go where a grant says and to nobody else.
     pub fn secrets(&self) -> &Secrets {
         &self.secrets
+    }
+
+    /// Calls that wait for a person, for people; no guest reaches it.
+    pub fn approvals(&self) -> &Approvals {
+        &self.approvals
     }
 
     /// Memory, for people; guests reach it through the door.

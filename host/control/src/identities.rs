@@ -478,7 +478,9 @@ fn principal(
 ) -> Principal {
     let (permissions, most) = roles.of(names);
     let permissions = of_tenant(&tenant, permissions);
-    Principal { subject, tenant, permissions, reach: most.and(reach) }
+    let known = names.iter().filter(|name| roles.get(name).is_some());
+    let roles = known.cloned().collect();
+    Principal { subject, tenant, roles, permissions, reach: most.and(reach) }
 }
 
 /// What of these permissions a tenant's can have: the host as a whole is the operator's.

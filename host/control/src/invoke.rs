@@ -1,6 +1,7 @@
 //! The one path to a guest: whoever asks (HTTP, command line, a test), a call goes through here.
 //!
-//! > admit -> resolve -> lower limits -> check arguments -> record -> run -> record -> answer
+//! > admit -> resolve -> lower limits -> check arguments -> approve -> record -> run -> record ->
+//! > answer
 //!
 //! If the caller goes away, what is read-only is stopped where it is, and anything else runs on
 //! to its end in a task that a drain waits for: a side effect is never cut in half because a
@@ -16,16 +17,19 @@ use std::task::Poll;
 use bytes::Bytes;
 use foreshore_domain::call::{CallContext, CallError, Denials, Meter, Observer};
 use foreshore_domain::component::ToolName;
+use foreshore_domain::conversation::Conversation;
 use foreshore_domain::denial::{Denial, DenialCode};
-use foreshore_domain::id::{CallId, TurnId};
+use foreshore_domain::id::{ApprovalId, CallId, TurnId};
 use foreshore_domain::identity::{Permission, Principal};
 use foreshore_domain::limits::LimitsPatch;
 use foreshore_domain::outcome::{CallFailure, Content, Logs, Outcome, ToolResult, Usage};
 use foreshore_runtime::{CallReport, Found, LoadError, NotFound, Snapshot, Tool};
 use foreshore_store::AppendError;
+use serde_json::Value;
 use tokio_util::task::TaskTracker;
 
 use crate::admission::Permit;
+use crate::approvals::{Approvals, Candidate, Ticket, Weighed};
 use crate::arguments;
 use crate::clock;
 use crate::effects::Door;
@@ -44,6 +48,8 @@ pub struct Invocation {
     pub principal: Arc<Principal>,
     /// Who watches, if anybody.
     pub observer: Option<Arc<dyn Observer>>,
+    /// The approval that lets it run, where whoever asks has one.
+    pub approval: Option<ApprovalId>,
 }
 
 impl Invocation {
@@ -55,6 +61,19 @@ impl Invocation {
             limits: LimitsPatch::default(),
             principal: Principal::host(),
             observer: None,
+            approval: None,
+        }
+    }
+
+    /// The same call once more, that nobody watches.
+    pub fn again(&self) -> Self {
+        Self {
+            tool: self.tool.clone(),
+            arguments: self.arguments.clone(),
+            limits: self.limits,
+            principal: Arc::clone(&self.principal),
+            observer: None,
+            approval: self.approval,
         }
     }
 }
@@ -70,6 +89,8 @@ pub(crate) enum Caller {
         agent: Arc<str>,
         /// The turn.
         turn: TurnId,
+        /// Where it is.
+        conversation: Conversation,
     },
 }
 
@@ -77,6 +98,7 @@ pub(crate) enum Caller {
 pub(crate) struct Invoker {
     pub(crate) door: Arc<Door>,
     pub(crate) recorder: Recorder,
+    pub(crate) approvals: Approvals,
     pub(crate) tasks: TaskTracker,
 }
 
@@ -102,8 +124,12 @@ impl Invoker {
         caller: Caller,
         beside: Option<Beside>,
     ) -> Result<Outcome, Box<CallFailure>> {
-        let run = self
+        let approval = invocation.approval;
+        let (mut run, arguments) = self
             .prepare(call_id, snapshot, invocation, caller, beside)
+            .map_err(|error| failure(call_id, error))?;
+        self.approved(&mut run, arguments, approval)
+            .await
             .map_err(|error| failure(call_id, error))?;
         if run.context.hints.read_only {
             let outcome = run.run().await;
@@ -129,7 +155,7 @@ impl Invoker {
         invocation: Invocation,
         caller: Caller,
         beside: Option<Beside>,
-    ) -> Result<Run, CallError> {
+    ) -> Result<(Run, Value), CallError> {
         permitted(&invocation)?;
         let found = self.resolve(call_id, snapshot, &invocation)?;
         let (component, tool) = (found.component(), found.tool());
@@ -168,7 +194,49 @@ impl Invoker {
             beside,
             started: false,
         };
-        Ok(Run { found, context, arguments: invocation.arguments, ending })
+        let arguments = invocation.arguments;
+        Ok((Run { found, context, arguments, ticket: None, ending }, value))
+    }
+
+    /// Sees to it that a call that a person has to approve has been: gives it what lets it begin,
+    /// or puts the question on record and ends it here.
+    async fn approved(
+        &self,
+        run: &mut Run,
+        arguments: Value,
+        shown: Option<ApprovalId>,
+    ) -> Result<(), CallError> {
+        let agent = match &run.ending.caller {
+            Caller::Outside => None,
+            Caller::Turn { agent, conversation, .. } => {
+                Some((Arc::clone(agent), conversation.clone()))
+            }
+        };
+        let is_of_a_turn = agent.is_some();
+        let call = Candidate::of(&run.context, arguments, agent);
+        run.ticket = match (self.approvals.weigh(&call)?, shown) {
+            (Weighed::Denied(denial), _) => {
+                run.ending.deny(denial.clone());
+                return Err(denial.into());
+            }
+            // What is shown is held to its binding even where the rules ask no more: then they are
+            // not those under which somebody agreed.
+            (_, Some(approval)) => Some(self.approvals.show(&call, approval)?),
+            (Weighed::Free, None) => None,
+            (Weighed::Standing(ticket), None) => Some(ticket),
+            (Weighed::Asks(terms), None) if !is_of_a_turn => {
+                return Err(self.approvals.ask(&call, terms).await?);
+            }
+            (Weighed::Asks(_), None) => {
+                let message = "the tool changed as it was called, and needs approval now";
+                return Err(CallError::Refused { message: message.to_owned() });
+            }
+        };
+        if let Some(ticket) = &run.ticket {
+            // What was shown to whoever agreed, to the byte.
+            run.arguments = Bytes::from(ticket.arguments.clone());
+        }
+        Ok(())
     }
 
     fn resolve(
@@ -225,19 +293,21 @@ struct Run {
     found: Found,
     context: Arc<CallContext>,
     arguments: Bytes,
+    /// What lets it begin, where that takes somebody's approval.
+    ticket: Option<Ticket>,
     ending: Ending,
 }
 
 impl Run {
     async fn run(self) -> Result<Outcome, Box<CallFailure>> {
-        let Self { found, context, arguments, mut ending } = self;
+        let Self { found, context, arguments, ticket, mut ending } = self;
         let call_id = context.call_id;
-        if !context.hints.read_only {
-            ending
-                .recorder
-                .call_started(&ending.facts())
-                .await
-                .map_err(|error| failure(call_id, not_recorded(&error)))?;
+        if !context.hints.read_only || ticket.is_some() {
+            let started = ending.recorder.call_started(&ending.facts(), ticket.as_ref()).await;
+            started.map_err(|error| match (&error, &ticket) {
+                (AppendError::Conflict(_), Some(ticket)) => failure(call_id, ticket.moved()),
+                _ => failure(call_id, not_recorded(&error)),
+            })?;
         }
         ending.started = true;
         let text = arguments::text(&arguments).unwrap_or_default();

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod admission;
+pub mod approvals;
 mod arguments;
 pub mod budgets;
 mod catalog;

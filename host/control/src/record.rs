@@ -16,6 +16,7 @@ use foreshore_domain::outcome::Usage;
 use foreshore_store::{AppendError, Commit, Journal};
 use serde::Serialize;
 
+use crate::approvals::Ticket;
 use crate::clock;
 use crate::invoke::Caller;
 use crate::turns::payload::Entry;
@@ -169,8 +170,13 @@ impl Recorder {
         Self { journal }
     }
 
-    /// On disk when this returns: the call may run.
-    pub(crate) async fn call_started(&self, facts: &CallFacts) -> Result<(), AppendError> {
+    /// On disk when this returns: the call may run. What lets it run, where it needed somebody's
+    /// approval, is used up in the same commit; a conflict is one that was used or taken back.
+    pub(crate) async fn call_started(
+        &self,
+        facts: &CallFacts,
+        ticket: Option<&Ticket>,
+    ) -> Result<(), AppendError> {
         let payload = json(&CallStarted {
             component: &facts.component.to_string(),
             digest: &facts.digest.to_string(),
@@ -180,7 +186,16 @@ impl Recorder {
             turn: facts.turn(),
         });
         let (stream, tenant) = (Stream::Call(facts.call_id), facts.principal.tenant.clone());
-        self.append(stream, tenant, EventKind::CallStarted, payload).await
+        let Some(ticket) = ticket else {
+            return self.append(stream, tenant, EventKind::CallStarted, payload).await;
+        };
+        let at_unix_ms = clock::now_unix_ms();
+        let (used, condition) = ticket.used_by(facts.call_id, at_unix_ms);
+        let started =
+            NewEvent { at_unix_ms, tenant, stream, kind: EventKind::CallStarted, payload };
+        let events = used.into_iter().chain([started]).collect();
+        let commit = Commit { events, conditions: vec![condition], blobs: Vec::new() };
+        self.journal.commit(commit).await.map(|_| ())
     }
 
     /// Soon on disk: for a call that changed nothing.

@@ -84,6 +84,7 @@ use self::shown::Shown;
 use self::slots::Slots;
 use self::tools::Tools;
 use self::waits::Waits;
+use crate::approvals::Approvals;
 use crate::budgets::Budgets;
 use crate::conversations::{ConversationFault, Conversations};
 use crate::memory::Memory;
@@ -125,6 +126,7 @@ pub(crate) struct TurnsHost {
     pub(crate) agents: Arc<dyn Agents>,
     pub(crate) policies: BTreeMap<String, Arc<AgentPolicy>>,
     pub(crate) config: TurnsConfig,
+    pub(crate) approvals: Approvals,
     /// `None` where no model can be asked that costs anything.
     pub(crate) budgets: Option<Budgets>,
     pub(crate) running: Arc<Running>,
@@ -244,6 +246,10 @@ impl Turns {
 
     pub(crate) fn models(&self) -> &Arc<dyn Models> {
         &self.0.host.models
+    }
+
+    pub(crate) fn approvals(&self) -> &Approvals {
+        &self.0.host.approvals
     }
 
     fn budgets(&self) -> Option<&Budgets> {

@@ -8,7 +8,7 @@ use crate::agent::TurnContext;
 use crate::component::{ComponentRef, ToolHints};
 use crate::denial::Denial;
 use crate::grant::Grant;
-use crate::id::{CallId, Digest};
+use crate::id::{ApprovalId, CallId, Digest};
 use crate::identity::Principal;
 use crate::limits::Limits;
 use crate::outcome::LogLine;
@@ -174,6 +174,22 @@ pub enum CallError {
     #[error("refused: {message}")]
     Refused {
         /// Why.
+        message: String,
+    },
+    /// A rule says that a person decides, and nobody has yet.
+    #[error("a person has to approve this call: {approval} waits for it")]
+    ApprovalRequired {
+        /// What waits.
+        approval: ApprovalId,
+        /// Until when it can be decided, in milliseconds since 1970.
+        expires_at_unix_ms: u64,
+    },
+    /// An approval was shown that is not, or is no longer, for this call.
+    #[error("approval {approval} does not count for this call: {message}")]
+    ApprovalStale {
+        /// Which.
+        approval: ApprovalId,
+        /// What differs, and the way on.
         message: String,
     },
     /// Too much is going on.
@@ -365,6 +381,8 @@ impl CallError {
             Self::Limit { limit, .. } => limit.code(),
             Self::Trap { .. } => "guest_trapped",
             Self::Refused { .. } => "refused",
+            Self::ApprovalRequired { .. } => "approval_required",
+            Self::ApprovalStale { .. } => "approval_stale",
             Self::Overloaded { .. } => "overloaded",
             Self::ShuttingDown => "shutting_down",
             Self::Interrupted(interruption) => interruption.code(),
@@ -380,6 +398,8 @@ impl CallError {
             Self::UnknownTool { .. }
             | Self::InvalidArguments { .. }
             | Self::Refused { .. }
+            | Self::ApprovalRequired { .. }
+            | Self::ApprovalStale { .. }
             | Self::Cancelled => Blame::Caller,
             Self::Denied(_) => Blame::Operator,
             Self::Limit { .. } | Self::Trap { .. } => Blame::Guest,

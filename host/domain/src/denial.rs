@@ -45,6 +45,8 @@ pub enum DenialCode {
     AgentNotGranted,
     /// Agents have delegated to agents as deep as is allowed.
     DelegationTooDeep,
+    /// A rule of approvals denies the call.
+    DeniedByRule,
     /// The component imports an interface that was not granted.
     ImportNotGranted,
     /// The component imports an interface that this host does not have.
@@ -75,6 +77,7 @@ impl DenialCode {
         Self::ModelNotGranted,
         Self::AgentNotGranted,
         Self::DelegationTooDeep,
+        Self::DeniedByRule,
         Self::ImportNotGranted,
         Self::ImportNotLinked,
         Self::DeniedByTool,
@@ -102,6 +105,7 @@ impl DenialCode {
             Self::ModelNotGranted => "model_not_granted",
             Self::AgentNotGranted => "agent_not_granted",
             Self::DelegationTooDeep => "delegation_too_deep",
+            Self::DeniedByRule => "denied_by_rule",
             Self::ImportNotGranted => "import_not_granted",
             Self::ImportNotLinked => "import_not_linked",
             Self::DeniedByTool => "denied_by_tool",

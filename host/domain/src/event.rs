@@ -148,6 +148,8 @@ pub enum Stream {
     Credential(crate::id::KeyId),
     /// One secret.
     Secret(String),
+    /// One request for approval by rule.
+    Approval(crate::id::ApprovalId),
     /// The host itself.
     Host,
 }
@@ -165,7 +167,8 @@ impl Stream {
             | Self::Turn(_)
             | Self::Question(_)
             | Self::Credential(_)
-            | Self::Secret(_) => true,
+            | Self::Secret(_)
+            | Self::Approval(_) => true,
         }
     }
 
@@ -182,6 +185,7 @@ impl Stream {
                     | "question"
                     | "credential"
                     | "secret"
+                    | "approval"
             )
         })
     }
@@ -198,6 +202,7 @@ impl Stream {
             | Self::Turn(_)
             | Self::Question(_)
             | Self::Credential(_)
+            | Self::Approval(_)
             | Self::Host => 0,
         }
     }
@@ -215,6 +220,7 @@ impl fmt::Display for Stream {
             Self::Question(id) => write!(f, "question/{id}"),
             Self::Credential(id) => write!(f, "credential/{id}"),
             Self::Secret(name) => write!(f, "secret/{name}"),
+            Self::Approval(id) => write!(f, "approval/{id}"),
             Self::Host => f.write_str("host"),
         }
     }
@@ -288,6 +294,16 @@ pub enum EventKind {
     QuestionAsked,
     /// A person answered, or nobody did in time.
     QuestionAnswered,
+    /// A call waits for a person, since a rule says so.
+    ApprovalRequested,
+    /// Somebody said yes or no to it.
+    ApprovalVoted,
+    /// It is decided.
+    ApprovalClosed,
+    /// The call that was approved begins.
+    ApprovalUsed,
+    /// An approval was taken back.
+    ApprovalRevoked,
     /// Tokens and money were spent.
     BudgetSpent,
     /// An API key was made.
@@ -369,6 +385,11 @@ impl EventKind {
         Self::TurnEnded,
         Self::QuestionAsked,
         Self::QuestionAnswered,
+        Self::ApprovalRequested,
+        Self::ApprovalVoted,
+        Self::ApprovalClosed,
+        Self::ApprovalUsed,
+        Self::ApprovalRevoked,
         Self::BudgetSpent,
         Self::KeyIssued,
         Self::KeyRevoked,
@@ -428,6 +449,11 @@ impl EventKind {
             Self::TurnEnded => "turn.ended",
             Self::QuestionAsked => "question.asked",
             Self::QuestionAnswered => "question.answered",
+            Self::ApprovalRequested => "approval.requested",
+            Self::ApprovalVoted => "approval.voted",
+            Self::ApprovalClosed => "approval.closed",
+            Self::ApprovalUsed => "approval.used",
+            Self::ApprovalRevoked => "approval.revoked",
             Self::BudgetSpent => "budget.spent",
             Self::KeyIssued => "key.issued",
             Self::KeyRevoked => "key.revoked",
@@ -480,6 +506,7 @@ mod tests {
             Stream::Turn(crate::id::TurnId::new(1)),
             Stream::Question(crate::id::QuestionId::new(1)),
             Stream::Secret("api-key".to_owned()),
+            Stream::Approval(crate::id::ApprovalId::new(1)),
             Stream::Host,
         ];
         for stream in streams {

@@ -64,6 +64,8 @@ ids! {
     /// Names one API key or one line of refresh tokens: `key_` and a UUIDv7 in 32 hex digits. No
     /// secret: it is in lists and in records.
     KeyId: "key_";
+    /// Names one request for approval by rule: `apr_` and a UUIDv7 in 32 hex digits.
+    ApprovalId: "apr_";
 }
 
 fn new_v7(now_unix_ms: u64) -> uuid::Uuid {
@@ -80,6 +82,19 @@ impl Digest {
     /// The digest of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
+    }
+
+    /// Reads the form that [`fmt::Display`] writes.
+    pub fn parse(text: &str) -> Option<Self> {
+        let hex = text.strip_prefix("sha256:").filter(|hex| hex.len() == 64 && hex.is_ascii())?;
+        let mut bytes = [0; 32];
+        for (byte, pair) in bytes.iter_mut().zip(hex.as_bytes().chunks_exact(2)) {
+            let pair = std::str::from_utf8(pair).ok()?;
+            // A sign would be taken by the parser of numbers.
+            let plain = pair.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+            *byte = u8::from_str_radix(pair, 16).ok().filter(|_| plain)?;
+        }
+        Some(Self(bytes))
     }
 
     /// The 32 bytes.
@@ -130,5 +145,11 @@ mod tests {
             Digest::of(b"").to_string(),
             "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
         );
+        let digest = Digest::of(b"x");
+        assert_eq!(Digest::parse(&digest.to_string()), Some(digest));
+        let hex = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        for bad in ["", hex, "sha256:", &format!("sha256:+3{}", &hex[2..])] {
+            assert_eq!(Digest::parse(bad), None, "{bad}");
+        }
     }
 }

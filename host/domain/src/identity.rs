@@ -35,6 +35,8 @@ pub struct Principal {
     pub subject: Subject,
     /// Whose data it sees. All of it, and nobody else's.
     pub tenant: Tenant,
+    /// The roles it has, for rules that name one. What they let do is the permissions.
+    pub roles: Vec<RoleName>,
     /// What it may do.
     pub permissions: Permissions,
     /// Which tools and agents that is about.
@@ -48,6 +50,7 @@ impl Principal {
         Arc::new(Self {
             subject: Subject::Host,
             tenant: Tenant::DEFAULT,
+            roles: vec![BuiltIn::Admin.name()],
             permissions: Permissions::ALL,
             reach: Reach::ALL,
         })
@@ -62,6 +65,11 @@ impl Principal {
     /// Whether it may do a thing.
     pub fn may(&self, permission: Permission) -> bool {
         self.permissions.has(permission)
+    }
+
+    /// Whether it has a role.
+    pub fn has_role(&self, role: &RoleName) -> bool {
+        self.roles.contains(role)
     }
 
     /// Whether it may call a tool.
@@ -116,12 +124,19 @@ pub struct AskedBy {
     /// Which tools and agents it may use.
     #[serde(default = "Reach::all", skip_serializing_if = "Reach::is_all")]
     pub reach: Reach,
+    /// The roles it had, for rules that name one: here they let do nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub roles: Vec<RoleName>,
 }
 
 impl AskedBy {
     /// What is recorded of a principal.
     pub fn of(principal: &Principal) -> Self {
-        Self { subject: principal.name(), reach: principal.reach.clone() }
+        Self {
+            subject: principal.name(),
+            reach: principal.reach.clone(),
+            roles: principal.roles.clone(),
+        }
     }
 
     /// Who acts in the turn: with tools and agents, and nothing else.
@@ -130,6 +145,7 @@ impl AskedBy {
         Arc::new(Principal {
             subject: Subject::parse(self.subject.as_str()).unwrap_or(Subject::Anybody),
             tenant,
+            roles: self.roles.clone(),
             permissions: ACTS,
             reach: self.reach.clone(),
         })
@@ -156,7 +172,8 @@ mod tests {
         let names: Vec<RoleName> =
             roles.iter().map(|role| RoleName::parse(role).expect("a name")).collect();
         let (permissions, reach) = known.of(&names);
-        Principal { subject: Subject::Anybody, tenant: Tenant::DEFAULT, permissions, reach }
+        let (subject, tenant) = (Subject::Anybody, Tenant::DEFAULT);
+        Principal { subject, tenant, roles: names, permissions, reach }
     }
 
     #[test]

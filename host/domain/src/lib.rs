@@ -7,6 +7,7 @@
 
 pub mod address;
 pub mod agent;
+pub mod approval;
 mod base64_text;
 pub mod blob;
 pub mod call;

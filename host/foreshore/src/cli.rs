@@ -8,6 +8,7 @@
 mod activity;
 mod agent;
 mod answer;
+mod approvals;
 mod budget;
 mod call;
 mod cert;
@@ -58,6 +59,12 @@ enum Command {
     Serve(serve::Serve),
     /// Talk to an agent
     Chat(chat::Chat),
+    /// See what waits for a person, and which approvals last
+    Approvals(approvals::Approvals),
+    /// Say yes to what waits
+    Approve(approvals::Approve),
+    /// Say no to what waits
+    Deny(approvals::Deny),
     /// See which agents can be asked
     #[command(subcommand)]
     Agent(agent::Agent),
@@ -163,6 +170,9 @@ pub(crate) fn main() -> ExitCode {
         Command::Demo(command) => command.run(),
         Command::Serve(command) => command.run(),
         Command::Chat(command) => command.run(),
+        Command::Approvals(command) => command.run(),
+        Command::Approve(command) => command.run(),
+        Command::Deny(command) => command.run(),
         Command::Agent(command) => command.run(),
         Command::Budget(command) => command.run(),
         Command::Conversation(command) => command.run(),

@@ -5,6 +5,7 @@
 //! all stop the start. Nothing is skipped with a warning.
 
 pub(crate) mod agents;
+pub(crate) mod approvals;
 pub(crate) mod auth;
 pub(crate) mod budgets;
 pub(crate) mod files;

@@ -13,6 +13,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use bytes::Bytes;
 use foreshore_broker::Broker;
+use foreshore_control::approvals::{ApprovalsConfig, Asks};
 use foreshore_control::memory::MeaningUpkeep;
 use foreshore_control::{
     BudgetsConfig, Compiler, ConcurrencyConfig, Control, ControlConfig, EgressConfig, EngineConfig,
@@ -206,6 +207,12 @@ pub(crate) async fn start(config: &Config, plan: Plan) -> Result<Arc<Control>, F
         meaning_upkeep: if is_server { MeaningUpkeep::Keeps } else { MeaningUpkeep::Leaves },
         turns: turns(&sections.concurrency),
         budgets: if runs_agents { config.budgets()? } else { BudgetsConfig::default() },
+        approvals: ApprovalsConfig {
+            policy: config.approval_policy()?,
+            // Whoever runs one call from this machine's keyboard has decided by doing so.
+            asks: if runs_agents { Asks::People } else { Asks::Nobody },
+            webhook: if is_server { config.approval_webhook()? } else { None },
+        },
         egress: plan.egress,
         watch,
         ..ControlConfig::new(loader(config)?)
@@ -375,6 +382,8 @@ pub(crate) fn check(config: &Config) -> Result<(), ConfigError> {
     config.roles()?;
     certificates(config)?;
     config.issuers()?;
+    config.approval_policy()?;
+    config.approval_webhook()?;
     config.budgets()?;
     config.inference()?;
     config.meaning()?;

@@ -234,6 +234,7 @@ fn nobody() -> Arc<Principal> {
     Arc::new(Principal {
         subject: Subject::Anybody,
         tenant: Tenant::DEFAULT,
+        roles: Vec::new(),
         permissions: Permissions::NONE,
         reach: Reach::NONE,
     })

@@ -109,6 +109,12 @@ impl From<CallError> for Refusal {
             CallError::Refused { .. } => {
                 Problem::new(StatusCode::FORBIDDEN, code, "A person said no", text)
             }
+            CallError::ApprovalRequired { .. } => {
+                Problem::new(StatusCode::FORBIDDEN, code, "A person has to approve this call", text)
+            }
+            CallError::ApprovalStale { .. } => {
+                Problem::new(StatusCode::CONFLICT, code, "The approval is not for this call", text)
+            }
             CallError::Overloaded { retry_after, .. } => Problem::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 code,
@@ -419,6 +425,8 @@ mod tests {
     use http::HeaderValue;
     use http::header::RETRY_AFTER;
 
+    use foreshore_domain::id::ApprovalId;
+
     use super::*;
 
     fn component() -> ComponentRef {
@@ -451,6 +459,14 @@ mod tests {
             (CallError::Limit { component: component(), limit: FiredLimit::Fuel, allowed: 5 }, 422),
             (CallError::Trap { component: component(), message: "unreachable".into() }, 422),
             (CallError::Refused { message: "no".into() }, 403),
+            (
+                CallError::ApprovalRequired { approval: ApprovalId::new(1), expires_at_unix_ms: 2 },
+                403,
+            ),
+            (
+                CallError::ApprovalStale { approval: ApprovalId::new(1), message: "used".into() },
+                409,
+            ),
             (CallError::Overloaded { reason: "all places are taken", retry_after }, 503),
             (CallError::ShuttingDown, 503),
             (CallError::Cancelled, 499),

@@ -1,16 +1,27 @@
 //! Reading the fields that say what a client sends and wants: `Content-Type`, `Accept`,
-//! `If-None-Match`, `Foreshore-Limits`.
+//! `If-None-Match`, `Foreshore-Limits`, `Foreshore-Approval`, `Prefer`.
 //!
 //! Each reader is a pure function of the header; what is not understood is refused, not guessed.
 
+use std::time::Duration;
+
+use foreshore_domain::id::ApprovalId;
 use foreshore_domain::limits::{LimitError, LimitsPatch};
 use http::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, IF_NONE_MATCH};
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, StatusCode};
 
 use crate::problem::{Problem, Refusal};
 
 /// The field by which a caller asks for less than the operator allows.
 pub(crate) const FORESHORE_LIMITS: HeaderName = HeaderName::from_static("foreshore-limits");
+/// What a caller would like (RFC 7240).
+const PREFER: HeaderName = HeaderName::from_static("prefer");
+
+/// The field by which a caller shows that somebody approved this call.
+pub(crate) const FORESHORE_APPROVAL: HeaderName = HeaderName::from_static("foreshore-approval");
+
+/// The longest that a call waits for a person in its request.
+const WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// In which form a client wants its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +52,32 @@ pub(crate) fn form(headers: &HeaderMap) -> Result<Form, Refusal> {
             }
         }
     }
+}
+
+/// The approval that a caller shows, if it does.
+pub(crate) fn approval(headers: &HeaderMap) -> Result<Option<ApprovalId>, Refusal> {
+    let mut values = headers.get_all(FORESHORE_APPROVAL).iter();
+    let read = |value: &http::HeaderValue| value.to_str().ok().and_then(ApprovalId::parse);
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) if read(value).is_some() => Ok(read(value)),
+        _ => Err(Problem::new(
+            StatusCode::BAD_REQUEST,
+            "invalid_approval",
+            "The approval is none",
+            "Foreshore-Approval is apr_ and 32 hex digits, once",
+        )),
+    }
+}
+
+/// How long a caller would wait for a person (`Prefer: wait=SECONDS`, RFC 7240, section 4.3). As
+/// that says, what is not understood is ignored.
+pub(crate) fn wait(headers: &HeaderMap) -> Option<Duration> {
+    let values = headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok());
+    let seconds = values
+        .flat_map(|value| value.split([',', ';']))
+        .find_map(|item| item.trim().strip_prefix("wait=")?.trim_matches('"').parse().ok());
+    seconds.map(|seconds| Duration::from_secs(seconds).min(WAIT_MAX))
 }
 
 /// Refuses a client that takes no JSON.

@@ -46,6 +46,7 @@ pub(crate) enum Route {
     TurnCancel,
     TurnReplay,
     Approvals,
+    StandingApprovals,
     Approval,
     Conversations,
     ConversationSearch,
@@ -213,10 +214,15 @@ pub(crate) const ROUTES: &[Row] = &[
     row("/v1/turns/{turn}/cancel", Route::TurnCancel, &[(Post, Needs(P::AskAgents))]),
     row("/v1/turns/{turn}/replay", Route::TurnReplay, &[(Post, Needs(P::AskAgents))]),
     row("/v1/approvals", Route::Approvals, &[(Get, Needs(P::ReadApprovals))]),
+    row("/v1/approvals/standing", Route::StandingApprovals, &[(Get, Needs(P::ReadApprovals))]),
     row(
         "/v1/approvals/{id}",
         Route::Approval,
-        &[(Get, Needs(P::ReadApprovals)), (Post, Either(P::DecideApprovals, P::AskAgents))],
+        &[
+            (Get, Needs(P::ReadApprovals)),
+            (Post, Either(P::DecideApprovals, P::AskAgents)),
+            (Delete, Needs(P::DecideApprovals)),
+        ],
     ),
     row(
         "/v1/conversations",

@@ -33,6 +33,7 @@ use crate::reserve::Reserve;
 use crate::seal_files::SealFiles;
 use crate::seals::{self, Opening, Seals};
 use crate::start::{self, Medium};
+use crate::views::approvals::ApprovalsReader;
 use crate::views::budgets::BudgetsReader;
 use crate::views::conversations::{self, ConversationsReader, OpenTurn};
 use crate::views::credentials::CredentialsReader;
@@ -486,6 +487,15 @@ impl Journal {
     pub fn questions(&self) -> Result<QuestionsReader, ReadError> {
         let read = self.db()?.begin_read()?;
         Ok(QuestionsReader::open(&read)?)
+    }
+
+    /// The approvals by rule of all tenants as they stand now.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub fn approvals(&self) -> Result<ApprovalsReader, ReadError> {
+        let read = self.db()?.begin_read()?;
+        Ok(ApprovalsReader::open(&read)?)
     }
 
     /// The credentials of all tenants as they stand now.

@@ -58,6 +58,6 @@ pub use rebuild::Progress;
 pub use seals::SealEvery;
 pub use upkeep::{BackupError, CheckError, Checked, Stats};
 pub use views::{
-    Receipt, ViewError, budgets, conversations, credentials, files, memory, questions, secrets,
-    variables,
+    Receipt, ViewError, approvals, budgets, conversations, credentials, files, memory, questions,
+    secrets, variables,
 };

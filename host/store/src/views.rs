@@ -7,6 +7,7 @@
 //! decided before it was recorded). The invariant: **a view made again from the journal is the
 //! view that is there**, whatever transactions the events came in.
 
+pub mod approvals;
 pub(crate) mod blob_references;
 pub mod budgets;
 mod codec;
@@ -178,6 +179,7 @@ impl<'t> Views<'t> {
                 questions::apply(self.txn, event)
             }
             conversation_kind::SPENT => budgets::apply(self.txn, event),
+            kind if approvals::follows(kind) => approvals::apply(self.txn, event),
             kind if credentials::follows(kind) => credentials::apply(self.txn, event),
             kind if secrets::follows(kind) => secrets::apply(self.txn, event),
             kind if conversations::follows(kind) => {
@@ -213,6 +215,7 @@ impl<'t> Views<'t> {
 /// Empties every view.
 pub(crate) fn clear(txn: &WriteTransaction) -> Result<(), ViewError> {
     streams::clear(txn)?;
+    approvals::clear(txn)?;
     blob_references::clear(txn)?;
     budgets::clear(txn)?;
     conversations::clear(txn)?;
@@ -228,6 +231,7 @@ pub(crate) fn clear(txn: &WriteTransaction) -> Result<(), ViewError> {
 pub(crate) fn dump(txn: &ReadTransaction) -> Result<Vec<(&'static str, Vec<u8>)>, ViewError> {
     Ok(vec![
         ("streams", streams::dump(txn)?),
+        ("approvals", approvals::dump(txn)?),
         ("blob references", blob_references::dump(txn)?),
         ("budgets", budgets::dump(txn)?),
         ("conversations", conversations::dump(txn)?),

@@ -95,39 +95,49 @@ impl Webhook {
     }
 
     /// How long to wait after so many failures; `None` when there were enough.
-    pub(super) fn pause_after(&self, failures: u32) -> Option<Duration> {
+    pub(crate) fn pause_after(&self, failures: u32) -> Option<Duration> {
         let doubled = 2_u32.saturating_pow(failures.saturating_sub(1));
         (failures < self.patience.tries).then(|| self.patience.first_pause * doubled)
     }
 
     /// Sends a checkpoint; an error says why it is not known to have arrived.
     pub(super) async fn post(&self, line: &str) -> Result<(), String> {
+        self.post_with(line, None).await
+    }
+
+    /// Sends JSON with a field of the sender's.
+    pub(crate) async fn post_with(
+        &self,
+        line: &str,
+        field: Option<(&str, &str)>,
+    ) -> Result<(), String> {
         let timeout = self.patience.timeout;
-        match tokio::time::timeout(timeout, self.try_to_post(line)).await {
+        match tokio::time::timeout(timeout, self.try_to_post(line, field)).await {
             Ok(answered) => answered,
             Err(_) => Err(format!("no answer in {timeout:?}")),
         }
     }
 
-    async fn try_to_post(&self, line: &str) -> Result<(), String> {
+    async fn try_to_post(&self, line: &str, field: Option<(&str, &str)>) -> Result<(), String> {
         let url = &self.url.0;
         let host = url.host_str().unwrap_or_default();
         let name = host.trim_start_matches('[').trim_end_matches(']');
         let port = url.port_or_known_default().unwrap_or(443);
         let stream = TcpStream::connect((name, port)).await.map_err(|error| error.to_string())?;
         if url.scheme() == "http" {
-            return self.exchange(stream, line).await;
+            return self.exchange(stream, line, field).await;
         }
         let name = ServerName::try_from(name.to_owned()).map_err(|error| error.to_string())?;
         let connector = self.tls.connector().await?;
         let stream = connector.connect(name, stream).await.map_err(|error| error.to_string())?;
-        self.exchange(stream, line).await
+        self.exchange(stream, line, field).await
     }
 
     async fn exchange(
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin,
         line: &str,
+        field: Option<(&str, &str)>,
     ) -> Result<(), String> {
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
@@ -136,11 +146,15 @@ impl Webhook {
             Some(query) => format!("{}?{query}", url.path()),
             None => url.path().to_owned(),
         };
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(Method::POST)
             .uri(target)
             .header(HOST, self.authority())
-            .header(CONTENT_TYPE, "application/json")
+            .header(CONTENT_TYPE, "application/json");
+        if let Some((name, value)) = field {
+            request = request.header(name, value);
+        }
+        let request = request
             .body(Full::new(Bytes::copy_from_slice(line.as_bytes())))
             .map_err(|error| error.to_string())?;
         let answer = sender.send_request(request);

@@ -5,13 +5,14 @@
 //! Each effect of a turn has a number and a digest. While the turn is on its record, the
 //! recorded outcome is given and nothing is done; an effect that is not the recorded one stops
 //! the turn. Past the record an effect is performed, and what it came to is recorded before the
-//! agent hears of it. Approval by rule will stand after policy, as for tools. Deliberately
+//! agent hears of it. Calls of tools that a rule asks people about wait after policy. Deliberately
 //! absent: how a turn begins, waits and ends (`turns`).
 //!
 //! Invariants: **what costs or changes something is on disk before the agent is told; a side
 //! effect that a crash left open is not made again unless it is known not to have happened, or
 //! making it again changes nothing.**
 
+mod approval;
 mod conversation;
 mod delegate;
 mod inference;

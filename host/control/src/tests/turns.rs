@@ -1,6 +1,7 @@
 //! Turns without a sandbox: agents, tools and models in plain Rust, with a real door, a real
 //! journal in a file, and crashes between any two things that happen.
 
+mod approvals;
 mod budgets;
 mod conversations;
 mod crash;

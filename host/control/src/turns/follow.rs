@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use foreshore_domain::conversation::{Conversation, Until};
 use foreshore_domain::event::Stream;
-use foreshore_domain::id::{QuestionId, TurnId};
+use foreshore_domain::id::{ApprovalId, TurnId};
 use foreshore_store::Event;
 use serde::Deserialize;
 use tokio::sync::broadcast::Receiver;
@@ -41,6 +41,13 @@ pub struct Follow {
 struct OfTurn {
     turn: Option<TurnId>,
     until: Option<Until>,
+    #[serde(default)]
+    calls: Vec<OfCall>,
+}
+
+#[derive(Deserialize)]
+struct OfCall {
+    approval: Option<ApprovalId>,
 }
 
 impl Turns {
@@ -179,8 +186,8 @@ impl Follow {
         };
         for turn in turns {
             let of_turn = self.stream(&Stream::Turn(turn))?;
-            for question in of_turn.iter().filter_map(question_of) {
-                events.extend(self.stream(&Stream::Question(question))?);
+            for question in of_turn.iter().flat_map(questions_of) {
+                events.extend(self.stream(&question)?);
             }
             events.extend(of_turn);
         }
@@ -202,11 +209,13 @@ impl Follow {
     }
 }
 
-/// The question that an event of a turn waits for.
-fn question_of(event: &Event) -> Option<QuestionId> {
-    let of: OfTurn = serde_json::from_slice(&event.payload).ok()?;
-    match of.until? {
-        Until::Question(question) => Some(question),
+/// The streams of what people are asked in an event of a turn.
+fn questions_of(event: &Event) -> Vec<Stream> {
+    let Ok(of) = serde_json::from_slice::<OfTurn>(&event.payload) else { return Vec::new() };
+    let asked = of.until.and_then(|until| match until {
+        Until::Question(question) => Some(Stream::Question(question)),
         _ => None,
-    }
+    });
+    let calls = of.calls.into_iter().filter_map(|call| call.approval).map(Stream::Approval);
+    asked.into_iter().chain(calls).collect()
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use foreshore_domain::agent::{AgentDefinition, Turn};
 use foreshore_domain::call::{CallContext, CallError};
-use foreshore_domain::component::{ComponentRef, ToolHints, ToolName};
+use foreshore_domain::component::{ComponentRef, ToolName};
 use foreshore_domain::effect::AgentTool;
 use foreshore_domain::id::Digest;
 use foreshore_domain::limits::Limits;
@@ -14,7 +14,7 @@ use foreshore_domain::ports::BoxFuture;
 use foreshore_runtime::{Component, TurnFailure};
 
 use super::agents::{AgentComponent, Agents, Ran, Stopped};
-use super::tools::{ToolCall, Tools};
+use super::tools::{ToolCall, ToolFacts, Tools};
 use crate::admission::Admission;
 use crate::components::Components;
 use crate::invoke::{Invocation, Invoker};
@@ -57,10 +57,16 @@ impl Tools for Registered {
         tools
     }
 
-    fn hints(&self, tool: &ToolName) -> Result<ToolHints, CallError> {
+    fn find(&self, tool: &ToolName) -> Result<ToolFacts, CallError> {
         let snapshot = self.components.registry().snapshot();
         match snapshot.find(tool) {
-            Ok(found) => Ok(found.tool().definition.hints),
+            Ok(found) => Ok(ToolFacts {
+                component: found.component().reference().clone(),
+                digest: found.component().digest(),
+                tool: Arc::clone(&found.tool().name),
+                hints: found.tool().definition.hints,
+                grant: Arc::clone(&found.component().policy().grant),
+            }),
             Err(not_found) => Err(Invoker::not_found(tool, not_found)),
         }
     }
@@ -70,9 +76,9 @@ impl Tools for Registered {
         let components = Arc::clone(&self.components);
         Box::pin(async move {
             let permit = admission.admit().await?;
-            let ToolCall { call_id, tool, arguments, caller, principal, beside } = call;
+            let ToolCall { call_id, tool, arguments, caller, approval, principal, beside } = call;
             let invocation =
-                Invocation { principal, ..Invocation::new(tool, Bytes::from(arguments)) };
+                Invocation { principal, approval, ..Invocation::new(tool, Bytes::from(arguments)) };
             let snapshot = components.registry().snapshot();
             let outcome =
                 invoker.invoke_as(permit, &snapshot, invocation, call_id, caller, beside).await;

@@ -1,6 +1,7 @@
 //! From a recorded event to what those who watch are told of it. The same for events that were
 //! recorded just now and for those that are read again from the journal.
 
+use foreshore_domain::approval::{self, ApprovalClosed, ApprovalRequested};
 use foreshore_domain::conversation::{
     Payload, QuestionAnswered, QuestionAsked, TurnEffect, TurnEnded, TurnIntended, TurnNote,
     TurnPhase, TurnQueued, TurnResumed, TurnStarted, TurnWaiting, kind,
@@ -43,6 +44,12 @@ pub(crate) fn told(journal: &Journal, kind: &str, json: &[u8]) -> Vec<TurnEvent>
             question: answered.question,
             decision: answered.decision,
         }),
+        approval::kind::REQUESTED => {
+            one(json, |asked: ApprovalRequested| TurnEvent::ApprovalRequested(Box::new(asked)))
+        }
+        approval::kind::CLOSED => {
+            one(json, |closed: ApprovalClosed| TurnEvent::ApprovalClosed(closed))
+        }
         kind::INTENDED => many(json, |intended: TurnIntended| Some(intents(intended))),
         kind::EFFECT => many(json, |effect: TurnEffect| effect_told(journal, &effect)),
         kind::ENDED => many(json, |ended: TurnEnded| {

@@ -1,6 +1,7 @@
 //! What those who watch a turn are told.
 
 use foreshore_domain::agent::Finish;
+use foreshore_domain::approval::{ApprovalClosed, ApprovalRequested};
 use foreshore_domain::conversation::{
     Conversation, Decision, QuestionAsked, Served, TurnEnd, TurnUsage, Until,
 };
@@ -105,6 +106,10 @@ pub enum TurnEvent {
         /// How.
         decision: Decision,
     },
+    /// A rule asks people about a call of a tool.
+    ApprovalRequested(Box<ApprovalRequested>),
+    /// Such a question is closed.
+    ApprovalClosed(ApprovalClosed),
     /// It waits, and takes no memory.
     Waiting {
         /// What for.

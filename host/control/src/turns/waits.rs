@@ -5,8 +5,11 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use foreshore_domain::approval::{ApprovalClosed, ApprovalState, Origin};
 use foreshore_domain::conversation::{Decision, Fact, QuestionAnswered, Until};
+use foreshore_domain::event::Tenant;
 use foreshore_domain::id::{QuestionId, TurnId};
+use foreshore_store::approvals::ApprovalEntry;
 use foreshore_store::conversations::{TurnEntry, TurnState};
 use foreshore_store::{AppendError, Commit, Condition};
 use tokio::sync::Notify;
@@ -16,7 +19,9 @@ use super::payload::Entry;
 use super::question::Question;
 use super::record::Record;
 use super::request::name;
+use super::update::{TurnEvent, TurnUpdate};
 use super::{AnswerFault, CancelFault, Known, Stage, Turns};
+use crate::approvals::{ApprovalFault, Woken};
 use crate::clock;
 use crate::conversations::ConversationFault;
 
@@ -126,12 +131,51 @@ impl Turns {
                 Ok(_) => self.wake(turn),
                 Err(error) => tracing::error!(%turn, %error, "a question cannot be read"),
             },
+            // Their keeper wakes it when one that is pending is decided.
+            Until::Approval(approval) => match self.approvals().get(&self.1, approval) {
+                Ok(entry) if entry.state == ApprovalState::Pending => {}
+                Ok(_) | Err(ApprovalFault::NotFound { .. }) => self.wake(turn),
+                Err(fault) => tracing::error!(%turn, %fault, "an approval cannot be read"),
+            },
             Until::Turn(child) => {
                 let waits = self.open().get(&child).map(|known| known.stage);
                 if waits != Some(Stage::Waiting) {
                     self.wake(turn);
                 }
             }
+        }
+    }
+
+    /// Wakes turns whose calls people have decided, until the host goes down.
+    pub(crate) async fn wake_decided(self, mut woken: Woken) {
+        let drain = self.0.host.drain.clone();
+        loop {
+            tokio::select! {
+                () = drain.cancelled() => return,
+                entry = woken.recv() => match entry {
+                    Some(entry) => match Tenant::parse(&entry.tenant) {
+                        Ok(tenant) => self.of(&tenant).decided(&entry),
+                        Err(error) => tracing::error!(%error, "an approval is of no tenant"),
+                    },
+                    None => return,
+                },
+            }
+        }
+    }
+
+    /// A call of a turn was decided: those who watch are told, and it goes on if that is what it
+    /// waits for.
+    fn decided(&self, entry: &ApprovalEntry) {
+        let Some(Origin { turn, conversation, .. }) = &entry.requested.origin else { return };
+        let (approval, state) = (entry.requested.approval, entry.state);
+        let closed = ApprovalClosed { approval, state, standing: entry.standing.clone() };
+        let event = TurnEvent::ApprovalClosed(closed);
+        self.publish(conversation, TurnUpdate { id: entry.closed_seq, turn: *turn, event });
+        let turn = *turn;
+        // One that runs looks for itself when it comes to wait.
+        let stage = self.open().get(&turn).map(|known| known.stage);
+        if stage == Some(Stage::Waiting) {
+            self.expect(turn);
         }
     }
 
@@ -275,7 +319,12 @@ impl Turns {
             return Ok(());
         }
         let ending = Ending::cancelled(self, &entry, &record).with(also);
-        self.record_end(ending).await.map_err(|error| unreadable(error.to_string()))
+        self.record_end(ending).await.map_err(|error| unreadable(error.to_string()))?;
+        if let Err(fault) = self.approvals().cancel_turn(&self.1, turn).await {
+            // They end at their time, and let nothing run: their turn is over.
+            tracing::warn!(%turn, %fault, "what a turn waited for is pending still");
+        }
+        Ok(())
     }
 
     pub(super) fn stop_running(&self, turn: TurnId) {

@@ -85,7 +85,11 @@ fn what_is_recorded_is_read_back_and_nothing_else_is_taken() {
         round_trip(&TurnWaiting { turn, number: 1, until }, &t);
     }
     let digest = EffectDigest::from_bytes([1; 32]);
-    let call = IntendedCall { call_id: crate::id::CallId::new(1), tool: name("files.write") };
+    let call = IntendedCall {
+        call_id: crate::id::CallId::new(1),
+        tool: name("files.write"),
+        approval: None,
+    };
     let (number, effect) = (2, name("call-tools"));
     let calls = vec![call];
     round_trip(&TurnIntended { turn, number, effect, digest, calls, delegated_to: Some(turn) }, &t);

@@ -6,7 +6,7 @@ use super::error::ConversationError;
 use super::{MessageText, Name, Payload};
 use crate::agent::{Finish, ToolPattern, TurnBudget};
 use crate::blob::BlobDigest;
-use crate::id::{CallId, QuestionId, TurnId};
+use crate::id::{ApprovalId, CallId, QuestionId, TurnId};
 use crate::identity::AskedBy;
 use crate::inference::{ServedBy, Step};
 use crate::memory::{Conversation, JsonText};
@@ -133,6 +133,8 @@ pub enum Until {
     AtUnixMs(u64),
     /// The end of a turn that it delegated to.
     Turn(TurnId),
+    /// What people decide of a call, since a rule asks them.
+    Approval(ApprovalId),
 }
 
 /// `turn.intended`: it is about to do something that changes something.
@@ -163,6 +165,9 @@ pub struct IntendedCall {
     pub call_id: CallId,
     /// `files.write`, as the agent wrote it and as far as there is room.
     pub tool: Name,
+    /// What it waits for, where a rule asks people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<ApprovalId>,
 }
 
 /// `turn.effect`: what it asked for, and was given.

@@ -20,6 +20,7 @@ use foreshore_gateway::{EdgeLimits, EdgeRates};
 use serde::{Deserialize, Deserializer};
 
 use super::agents::AgentSection;
+use super::approvals::ApprovalsSection;
 use super::auth::AuthSection;
 use super::budgets::BudgetsSection;
 use super::files::FilesSection;
@@ -51,6 +52,8 @@ pub(crate) struct Sections {
     pub(crate) inference: InferenceSection,
     /// What each agent may touch and use, by name.
     pub(crate) agents: BTreeMap<String, AgentSection>,
+    /// Which calls wait for a person.
+    pub(crate) approvals: ApprovalsSection,
     /// Who is let in.
     pub(crate) auth: AuthSection,
     /// Roles, besides admin, operator, approver, caller and viewer.

@@ -2,6 +2,7 @@
 //! `control`, and writes the answer; it decides nothing.
 
 pub(crate) mod agents;
+pub(crate) mod approvals;
 pub(crate) mod budgets;
 pub(crate) mod calls;
 pub(crate) mod components;

@@ -1,4 +1,4 @@
-//! `/v1/turns`: what a turn is at, its events, ending it; `/v1/approvals`: what people are asked.
+//! `/v1/turns`: what a turn is at, its events, ending it.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -6,28 +6,23 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use foreshore_control::turns::Follow;
-use foreshore_domain::conversation::{Conversation, Decision, QuestionKind};
-use foreshore_domain::id::{QuestionId, TurnId};
-use foreshore_domain::identity::Permission;
-use foreshore_domain::memory::JsonText;
+use foreshore_domain::conversation::Conversation;
+use foreshore_domain::id::TurnId;
 use http::request::Parts;
-use http::{HeaderValue, Method, Response, StatusCode};
-use hyper::body::Incoming;
+use http::{HeaderValue, Response, StatusCode};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::api::journal::last_event_id;
 use crate::auth;
-use crate::body::{Body, Events, whole};
+use crate::body::{Body, Events};
 use crate::connection::Peer;
 use crate::negotiation;
 use crate::problem::{Problem, Refusal};
 use crate::pulse::Phase;
 use crate::query::Query;
 use crate::request::{Answer, json, typed};
-use crate::wire::{
-    self, ApprovalSchema, ApprovalsSchema, DecisionSchema, ProblemSchema, TurnSchema,
-};
+use crate::wire::{self, ProblemSchema, TurnSchema};
 
 /// Events that wait for a client at once.
 const WAITING_MAX: usize = 64;
@@ -106,109 +101,9 @@ pub(crate) async fn cancel(peer: &Peer, head: &Parts, id: &str) -> Answer {
     Ok(response)
 }
 
-/// List what people are asked.
-#[utoipa::path(
-    get,
-    path = "/v1/approvals",
-    operation_id = "listApprovals",
-    tag = "agents",
-    params(("state" = Option<String>, Query, description = "`pending`, the only one that is listed")),
-    responses(
-        (status = 200, description = "What waits for a person, oldest first", body = ApprovalsSchema<'static>),
-        (status = "default", description = "Why it was not served", body = ProblemSchema<'static>, content_type = "application/problem+json"),
-    ),
-)]
-pub(crate) fn approvals(peer: &Peer, head: &Parts) -> Answer {
-    negotiation::accepts_json(&head.headers)?;
-    let query = Query::read(&head.uri, &["state"])?;
-    if query.get("state").is_some_and(|state| state != "pending") {
-        return Err(Problem::invalid_query("state is pending: what was decided is in /v1/events"));
-    }
-    let questions = auth::turns(peer, head).questions()?;
-    let approvals = questions.iter().map(|one| ApprovalSchema::new(&one.asked, None)).collect();
-    Ok(json(wire::json(&ApprovalsSchema { approvals }, 1 << 10)))
-}
-
 /// What records call whoever asks.
 fn by(head: &Parts) -> String {
     auth::principal(head).subject.to_string()
-}
-
-/// `GET` and `POST` of one question.
-pub(crate) async fn approval(peer: &Peer, head: &Parts, body: Incoming, id: &str) -> Answer {
-    let question = QuestionId::parse(id)
-        .ok_or_else(|| Problem::not_found("an approval's id is ask_ and 32 hex digits"))?;
-    if head.method == Method::POST {
-        // Who may ask an agent may answer what it asks; saying yes to it is another matter.
-        let asked = auth::turns(peer, head).question(question)?.asked;
-        if matches!(asked.kind, QuestionKind::Approve { .. }) {
-            auth::may(&auth::principal(head), Permission::DecideApprovals)?;
-        }
-        decide(peer, head, body, question).await?;
-    }
-    show_approval(peer, head, question)
-}
-
-/// Read a question, and what became of it.
-#[utoipa::path(
-    get,
-    path = "/v1/approvals/{id}",
-    operation_id = "showApproval",
-    tag = "agents",
-    params(("id" = String, Path)),
-    responses(
-        (status = 200, description = "The question", body = ApprovalSchema<'static>),
-        (status = "default", description = "Why it was not served", body = ProblemSchema<'static>, content_type = "application/problem+json"),
-    ),
-)]
-pub(crate) fn show_approval(peer: &Peer, head: &Parts, id: QuestionId) -> Answer {
-    negotiation::accepts_json(&head.headers)?;
-    let question = auth::turns(peer, head).question(id)?;
-    let decided = question.answered.as_ref().map(|one| (&one.decision, one.by.as_str()));
-    Ok(json(wire::json(&ApprovalSchema::new(&question.asked, decided), 1 << 10)))
-}
-
-/// Decide.
-///
-/// Once: whoever is second is told so. The turn that asked goes on.
-#[utoipa::path(
-    post,
-    path = "/v1/approvals/{id}",
-    operation_id = "decideApproval",
-    tag = "agents",
-    params(("id" = String, Path)),
-    request_body = DecisionSchema,
-    responses(
-        (status = 200, description = "The question, decided", body = ApprovalSchema<'static>),
-        (status = 409, description = "It was decided before, or its time is over", body = ProblemSchema<'static>, content_type = "application/problem+json"),
-        (status = "default", description = "Why it was not served", body = ProblemSchema<'static>, content_type = "application/problem+json"),
-    ),
-)]
-pub(crate) async fn decide(
-    peer: &Peer,
-    head: &Parts,
-    body: Incoming,
-    id: QuestionId,
-) -> Result<(), Refusal> {
-    negotiation::require_json(&head.headers)?;
-    let body = whole(peer, body).await?;
-    let asked: DecisionSchema = serde_json::from_slice(&body)
-        .map_err(|error| Problem::invalid_body("", error.to_string()))?;
-    let decision = match (asked.decision.as_str(), asked.answer) {
-        ("approve", None) => Decision::Approved,
-        ("deny", None) => Decision::Denied,
-        ("decline", None) => Decision::Declined,
-        ("answer", Some(answer)) => Decision::Accepted(
-            JsonText::parse(answer.get())
-                .map_err(|error| Problem::invalid_body("/answer", error.to_string()))?,
-        ),
-        _ => {
-            let text = "decision is approve, deny or decline, or answer with an \"answer\"";
-            return Err(Problem::invalid_body("/decision", text));
-        }
-    };
-    auth::turns(peer, head).answer(id, decision, &by(head)).await?;
-    Ok(())
 }
 
 /// Answers with the events of what is followed.

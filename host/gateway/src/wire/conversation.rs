@@ -269,23 +269,3 @@ pub(crate) struct AgentSchema<'a> {
 pub(crate) struct AgentsSchema<'a> {
     pub(crate) agents: Vec<AgentSchema<'a>>,
 }
-
-/// Questions to people that are open.
-#[derive(serde::Serialize, utoipa::ToSchema)]
-#[schema(as = Approvals)]
-pub(crate) struct ApprovalsSchema<'a> {
-    pub(crate) approvals: Vec<super::ApprovalSchema<'a>>,
-}
-
-/// What a person decides.
-#[derive(serde::Deserialize, utoipa::ToSchema)]
-#[schema(as = Decision)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct DecisionSchema {
-    /// `approve` or `deny`; to a question, `answer` or `decline`.
-    pub(crate) decision: String,
-    /// The answer, as the question's schema says.
-    #[serde(default)]
-    #[schema(value_type = Option<Object>)]
-    pub(crate) answer: Option<Box<RawValue>>,
-}

@@ -3,6 +3,7 @@
 //! The types borrow from the domain's and are written straight into the response's buffer; a
 //! JSON text that a guest wrote passes through as it is. `/openapi.json` is made from them.
 
+mod approval;
 mod budgets;
 mod call;
 mod component;
@@ -25,14 +26,17 @@ use std::fmt::Display;
 use bytes::Bytes;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
+pub(crate) use approval::{
+    ApprovalRequiredSchema, ApprovalSchema, ApprovalsSchema, DecisionSchema,
+};
 pub(crate) use budgets::{BudgetSchema, BudgetsSchema};
 pub(crate) use call::{CallResult, LogSchema, ProgressSchema};
 pub(crate) use component::{ComponentSchema, ComponentsSchema};
 pub(crate) use conversation::{
-    AgentSchema, AgentsSchema, ApprovalsSchema, ConversationHitSchema, ConversationMadeSchema,
+    AgentSchema, AgentsSchema, ConversationHitSchema, ConversationMadeSchema,
     ConversationPatchSchema, ConversationQuerySchema, ConversationSchema, ConversationsFoundSchema,
-    ConversationsSchema, DecisionSchema, ForkSchema, NewConversationSchema, TurnsSchema,
-    VariableSchema, VariableValueSchema, VariablesSchema,
+    ConversationsSchema, ForkSchema, NewConversationSchema, TurnsSchema, VariableSchema,
+    VariableValueSchema, VariablesSchema,
 };
 pub(crate) use files::{
     FileChangesSchema, FileDiffSchema, FileNameSchema, FileRootSchema, FileRootsSchema,
@@ -63,8 +67,8 @@ pub(crate) use store::{
 };
 pub(crate) use tool::{ToolSchema, ToolsSchema};
 pub(crate) use turn::{
-    ApprovalSchema, MessageSchema, NewTurnSchema, PartSchema, TakenTurnSchema, TurnSchema, text_of,
-    turn_budget, update,
+    MessageSchema, NewTurnSchema, PartSchema, TakenTurnSchema, TurnSchema, text_of, turn_budget,
+    update,
 };
 
 /// A JSON text of `value` in a buffer that has `room` bytes to begin with.

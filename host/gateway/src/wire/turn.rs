@@ -7,14 +7,13 @@ use foreshore_control::conversations::SaidTurn;
 use foreshore_control::store::conversations::TurnState;
 use foreshore_control::turns::{Ended, TurnEvent, TurnUpdate};
 use foreshore_domain::agent::TurnBudget;
-use foreshore_domain::conversation::{
-    Decision, QuestionAsked, QuestionKind, Served, TurnEnd, TurnUsage, Until,
-};
+use foreshore_domain::conversation::{QuestionKind, Served, TurnEnd, TurnUsage, Until};
 use foreshore_domain::effect::AgentError;
 use foreshore_domain::outcome::{Content, ContentBody};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::approval::{ApprovalSchema, decision_word};
 use super::content::ContentSchema;
 
 /// A message for an agent.
@@ -291,68 +290,6 @@ pub(crate) struct TakenTurnSchema<'a> {
     pub(crate) status_url: String,
 }
 
-/// A question to a person.
-#[derive(Serialize, utoipa::ToSchema)]
-#[schema(as = Approval)]
-pub(crate) struct ApprovalSchema<'a> {
-    /// `ask_` and 32 hex digits.
-    pub(crate) id: String,
-    /// `approve`: something is to be allowed; `ask`: something is to be answered.
-    pub(crate) kind: &'static str,
-    pub(crate) turn_id: String,
-    pub(crate) conversation: &'a str,
-    /// What is to be done, or what is asked.
-    pub(crate) message: &'a str,
-    /// What a person needs to decide.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
-    pub(crate) details: Option<&'a RawValue>,
-    /// JSON Schema of the answer.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
-    pub(crate) schema: Option<&'a RawValue>,
-    /// Milliseconds since 1970; then it is refused.
-    pub(crate) expires_at_unix_ms: u64,
-    /// `pending`, `approved`, `denied`, `answered`, `declined`, `cancelled` or `expired`.
-    pub(crate) state: &'static str,
-    /// Who decided.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) decided_by: Option<&'a str>,
-}
-
-impl<'a> ApprovalSchema<'a> {
-    pub(crate) fn new(asked: &'a QuestionAsked, decided: Option<(&Decision, &'a str)>) -> Self {
-        let raw = |text: &'a str| serde_json::from_str::<&RawValue>(text).ok();
-        let (kind, details, schema) = match &asked.kind {
-            QuestionKind::Approve { details } => ("approve", raw(details.as_str()), None),
-            QuestionKind::Ask { schema } => ("ask", None, raw(schema.as_str())),
-        };
-        Self {
-            id: asked.question.to_string(),
-            kind,
-            turn_id: asked.turn.to_string(),
-            conversation: asked.conversation.as_str(),
-            message: asked.message.as_str(),
-            details,
-            schema,
-            expires_at_unix_ms: asked.expires_at_unix_ms,
-            state: decided.map_or("pending", |(decision, _)| decision_word(decision)),
-            decided_by: decided.map(|(_, by)| by),
-        }
-    }
-}
-
-fn decision_word(decision: &Decision) -> &'static str {
-    match decision {
-        Decision::Approved => "approved",
-        Decision::Denied => "denied",
-        Decision::Accepted(_) => "answered",
-        Decision::Declined => "declined",
-        Decision::Cancelled => "cancelled",
-        Decision::Expired => "expired",
-    }
-}
-
 /// The name of an update, and its data as JSON.
 pub(crate) fn update(update: &TurnUpdate) -> (&'static str, serde_json::Value) {
     use serde_json::json;
@@ -404,6 +341,13 @@ pub(crate) fn update(update: &TurnUpdate) -> (&'static str, serde_json::Value) {
             "approval.decided",
             json!({"turn_id": turn, "id": question.to_string(), "state": decision_word(decision)}),
         ),
+        TurnEvent::ApprovalRequested(asked) => {
+            ("approval.required", value(&ApprovalSchema::requested(asked)))
+        }
+        TurnEvent::ApprovalClosed(closed) => (
+            "approval.decided",
+            json!({"turn_id": turn, "id": closed.approval.to_string(), "state": closed.state.as_str()}),
+        ),
         TurnEvent::Waiting { until } => {
             ("turn.waiting", json!({"turn_id": turn, "until": waits(until)}))
         }
@@ -453,6 +397,7 @@ fn tool_result(
 fn waits(until: &Until) -> serde_json::Value {
     match until {
         Until::Question(question) => serde_json::json!({"approval": question.to_string()}),
+        Until::Approval(approval) => serde_json::json!({"approval": approval.to_string()}),
         Until::AtUnixMs(at) => serde_json::json!({"at_unix_ms": at}),
         Until::Turn(turn) => serde_json::json!({"turn_id": turn.to_string()}),
     }

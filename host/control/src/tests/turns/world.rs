@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use foreshore_domain::agent::AgentPolicy;
+use foreshore_domain::approval::{ApprovalPolicy, Destructive, Rule, Terms, Verdict};
 use foreshore_domain::call::{CallError, Interruption};
 use foreshore_domain::conversation::{Conversation, TurnEnd};
 use foreshore_domain::id::TurnId;
@@ -23,6 +24,7 @@ use tokio_util::task::TaskTracker;
 pub(super) use self::agent::{Agent, Script, infer, script, text, words};
 use self::fakes::{Fake, Scripts};
 use crate::Door;
+use crate::approvals::{Approvals, Asks};
 use crate::conversations::Conversations;
 use crate::egress::{Egress, EgressConfig};
 use crate::memory::Memory;
@@ -38,6 +40,8 @@ struct Inner {
     directory: tempfile::TempDir,
     scripts: Mutex<BTreeMap<String, Script>>,
     policies: Mutex<BTreeMap<String, AgentPolicy>>,
+    /// What people are asked about.
+    rules: Mutex<Vec<Rule>>,
     /// How often each tool really did its work.
     done: Mutex<BTreeMap<String, u32>>,
     /// How often the model was asked.
@@ -61,6 +65,7 @@ impl World {
             directory: tempfile::tempdir().expect("a directory"),
             scripts: Mutex::default(),
             policies: Mutex::default(),
+            rules: Mutex::default(),
             done: Mutex::default(),
             asked: AtomicU32::new(0),
             requests: Mutex::default(),
@@ -90,6 +95,13 @@ impl World {
     /// Changes what an agent may do.
     pub(super) fn policy(&self, name: &str, change: impl FnOnce(&mut AgentPolicy)) {
         change(lock(&self.0.policies).get_mut(name).expect("an agent"));
+    }
+
+    /// Has people asked about a tool.
+    pub(super) fn asks_for(&self, tool: &str, terms: Terms) {
+        let mut rule = Rule::of_all(Verdict::Ask, terms);
+        rule.tool = Some(tool.to_owned());
+        lock(&self.0.rules).push(rule);
     }
 
     /// How often a tool did its work.
@@ -162,6 +174,7 @@ pub(super) struct Host {
     pub(super) turns: Turns,
     pub(super) journal: Journal,
     pub(super) conversations: Conversations,
+    pub(super) approvals: Approvals,
     pub(super) drain: CancellationToken,
     pub(super) tasks: TaskTracker,
 }
@@ -184,17 +197,23 @@ impl Host {
         let (drain, tasks) = (CancellationToken::new(), TaskTracker::new());
         let conversations = Conversations::new(journal.clone());
         let policies = lock(&world.0.policies).clone().into_iter();
+        let policy = ApprovalPolicy::new(lock(&world.0.rules).clone(), Destructive::Allow);
+        let (approvals, woken, _) = Approvals::new(journal.clone(), policy, Asks::People);
+        let tools =
+            Fake { world: world.clone(), recorder: recorder.clone(), approvals: approvals.clone() };
+        let tools = Arc::new(tools);
         let turns = Turns::new(TurnsHost {
             custody: door.custody().clone(),
             journal: journal.clone(),
             memory,
             conversations: conversations.clone(),
-            recorder: recorder.clone(),
-            models: Arc::new(Fake { world: world.clone(), recorder: recorder.clone() }),
-            tools: Arc::new(Fake { world: world.clone(), recorder }),
+            recorder,
+            models: tools.clone(),
+            tools,
             agents: Arc::new(Scripts { world: world.clone(), door: Arc::clone(&door) }),
             policies: policies.map(|(name, policy)| (name, Arc::new(policy))).collect(),
             config,
+            approvals: approvals.clone(),
             budgets: None,
             running: Arc::clone(door.running()),
             tasks: tasks.clone(),
@@ -202,7 +221,9 @@ impl Host {
         });
         turns.resume().expect("readable");
         tasks.spawn(turns.clone().keep_time());
-        Self { turns, journal, conversations, drain, tasks }
+        tasks.spawn(turns.clone().wake_decided(woken));
+        tasks.spawn(approvals.clone().keep_time(drain.clone()));
+        Self { turns, journal, conversations, approvals, drain, tasks }
     }
 
     /// Takes a message in a new conversation.

@@ -153,7 +153,7 @@ impl Session<'_> {
         if !asked["details"].is_null() {
             spoken.line(&paint.dim(&activity::short(&asked["details"].to_string(), 400)));
         }
-        let approve = asked["kind"] == "approve";
+        let approve = asked["kind"] != "ask";
         if !self.lines.is_terminal() {
             let body = if approve {
                 r#"{"decision": "approve"}"#

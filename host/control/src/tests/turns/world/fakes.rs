@@ -20,10 +20,11 @@ use foreshore_domain::ports::BoxFuture;
 use super::agent::{Agent, Script};
 use super::{World, lock};
 use crate::Door;
+use crate::approvals::{Approvals, Candidate};
 use crate::invoke::Caller;
 use crate::record::{CallFacts, Recorder};
 use crate::turns::agents::{AgentComponent, Agents, Ran};
-use crate::turns::tools::{ToolCall, Tools};
+use crate::turns::tools::{ToolCall, ToolFacts, Tools};
 use crate::turns::{Asker, Models};
 
 pub(super) struct Scripts {
@@ -94,6 +95,7 @@ impl AgentComponent for Scripted {
 pub(super) struct Fake {
     pub(super) world: World,
     pub(super) recorder: Recorder,
+    pub(super) approvals: Approvals,
 }
 
 /// Tools of the component `t`: what only reads, what may be done twice, and what may not.
@@ -119,21 +121,41 @@ impl Tools for Fake {
         TOOLS.iter().map(tool).collect()
     }
 
-    fn hints(&self, tool: &ToolName) -> Result<ToolHints, CallError> {
+    fn find(&self, tool: &ToolName) -> Result<ToolFacts, CallError> {
         let found = TOOLS.iter().find(|(name, ..)| tool.component == "t" && tool.tool == *name);
         let unknown = CallError::UnknownTool { tool: tool.to_string(), suggestion: None };
         let (_, read_only, idempotent) = found.ok_or(unknown)?;
-        Ok(ToolHints { read_only: *read_only, idempotent: *idempotent, ..ToolHints::default() })
+        let (read_only, idempotent) = (*read_only, *idempotent);
+        Ok(ToolFacts {
+            component: reference(),
+            digest: Digest::of(b"t"),
+            tool: tool.tool.as_str().into(),
+            hints: ToolHints { read_only, idempotent, ..ToolHints::default() },
+            grant: Arc::default(),
+        })
     }
 
     fn call(&self, call: ToolCall) -> BoxFuture<'static, Result<ToolResult, CallError>> {
-        let hints = self.hints(&call.tool).expect("it is there");
+        let hints = self.find(&call.tool).expect("it is there").hints;
         let (world, recorder) = (self.world.clone(), self.recorder.clone());
-        let facts = facts(&call, hints);
+        let approvals = self.approvals.clone();
+        let context = context(&call, hints);
+        let facts = CallFacts::of(&context, call.caller.clone());
         Box::pin(async move {
             world.moment().await;
-            if !hints.read_only {
-                recorder.call_started(&facts).await.expect("recorded");
+            let ticket = match call.approval {
+                None => None,
+                Some(approval) => {
+                    let arguments = serde_json::from_str(&call.arguments).expect("JSON");
+                    let Caller::Turn { agent, conversation, .. } = &call.caller else {
+                        panic!("a call of a turn says so")
+                    };
+                    let agent = Some((Arc::clone(agent), conversation.clone()));
+                    Some(approvals.show(&Candidate::of(&context, arguments, agent), approval)?)
+                }
+            };
+            if !hints.read_only || ticket.is_some() {
+                recorder.call_started(&facts, ticket.as_ref()).await.expect("recorded");
                 world.moment().await;
             }
             world.begins(&call.tool.to_string()).await;
@@ -156,10 +178,15 @@ impl Tools for Fake {
     }
 }
 
-fn facts(call: &ToolCall, hints: ToolHints) -> CallFacts {
-    let context = CallContext {
+fn reference() -> ComponentRef {
+    ComponentRef::new("t", "1.0.0".parse().expect("a version")).expect("a name")
+}
+
+fn context(call: &ToolCall, hints: ToolHints) -> CallContext {
+    assert!(matches!(call.caller, Caller::Turn { .. }), "a call of a turn says so");
+    CallContext {
         call_id: call.call_id,
-        component: ComponentRef::new("t", "1.0.0".parse().expect("a version")).expect("a name"),
+        component: reference(),
         digest: Digest::of(b"t"),
         tool: call.tool.tool.as_str().into(),
         hints,
@@ -170,9 +197,7 @@ fn facts(call: &ToolCall, hints: ToolHints) -> CallFacts {
         observer: None,
         meter: Meter::default(),
         denials: Denials::default(),
-    };
-    assert!(matches!(call.caller, Caller::Turn { .. }), "a call of a turn says so");
-    CallFacts::of(&context, call.caller.clone())
+    }
 }
 
 impl Models for Fake {
