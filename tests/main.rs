@@ -20,6 +20,7 @@ mod identity;
 mod integrity;
 mod kill;
 mod lifecycle;
+mod logs;
 mod meaning;
 mod memory;
 mod sandbox;
