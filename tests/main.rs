@@ -21,6 +21,7 @@ mod identity;
 mod integrity;
 mod kill;
 mod lifecycle;
+mod logs;
 mod meaning;
 mod memory;
 mod sandbox;
