@@ -118,7 +118,7 @@ pub(crate) fn admit(
     let rates = &peer.edge.rates;
     let from = client(peer, head).address;
     if !is_shared(&peer.edge.config.trusted_proxies, from) {
-        rates.from_address(from, lane).map_err(|refused| stands(seen, refused))?;
+        rates.of_address(from, lane).map_err(|refused| stands(seen, refused))?;
     }
     if let Some((_, Some(Access::Public))) = route {
         return Ok(());

@@ -89,7 +89,7 @@ impl Rates {
     }
 
     /// One more request from an address.
-    pub(crate) fn from_address(
+    pub(crate) fn of_address(
         &self,
         address: IpAddr,
         lane: Lane,

@@ -23,7 +23,7 @@ const PATH: &str = "/v1/tools/bench.compute/call";
 /// Some hundred microseconds of work.
 const BODY: &str = r#"{"kernel":"sieve","rounds":1}"#;
 /// Connections of the open loop: each has one request under way.
-const CONNECTIONS: usize = 512;
+const CONNECTIONS: usize = 400;
 const CLOSED: usize = 32;
 const ROUND: Duration = Duration::from_secs(2);
 const REFUSED_MAX_US: f64 = 5_000.0;

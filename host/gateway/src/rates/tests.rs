@@ -53,15 +53,15 @@ async fn addresses_of_one_network_of_ipv6_are_one() {
     let rates = rates();
     for last in 1..=3 {
         let address = address(&format!("2001:db8::{last}"));
-        assert!(rates.from_address(address, Lane::Work).is_ok());
+        assert!(rates.of_address(address, Lane::Work).is_ok());
     }
-    assert!(rates.from_address(address("2001:db8::ffff:1:2:3"), Lane::Work).is_err());
-    assert!(rates.from_address(address("2001:db8:0:1::1"), Lane::Work).is_ok());
+    assert!(rates.of_address(address("2001:db8::ffff:1:2:3"), Lane::Work).is_err());
+    assert!(rates.of_address(address("2001:db8:0:1::1"), Lane::Work).is_ok());
     for _ in 0..3 {
-        assert!(rates.from_address(address("203.0.113.7"), Lane::Work).is_ok());
+        assert!(rates.of_address(address("203.0.113.7"), Lane::Work).is_ok());
     }
-    assert!(rates.from_address(address("203.0.113.7"), Lane::Work).is_err());
-    assert!(rates.from_address(address("203.0.113.8"), Lane::Work).is_ok());
+    assert!(rates.of_address(address("203.0.113.7"), Lane::Work).is_err());
+    assert!(rates.of_address(address("203.0.113.8"), Lane::Work).is_ok());
 }
 
 #[tokio::test(start_paused = true)]

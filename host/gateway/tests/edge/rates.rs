@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use foreshore_control::identities::NewCredential;
 use foreshore_domain::conversation::Name;
 use foreshore_domain::event::Tenant;
-use foreshore_domain::id::QuestionId;
 use foreshore_domain::identity::{BuiltIn, Principal, Reach};
 
 use crate::harness::{Host, Response, Setup, call, call_with, get, limit};
@@ -247,13 +246,11 @@ async fn json_that_is_too_deep_or_says_a_thing_twice_is_refused_before_it_is_rea
     assert_eq!(refused.json()["setting"], "server.limits.json_depth_max");
 
     let key = r#"{"name":"a","roles":["viewer"],"roles":["admin"]}"#;
-    let approval = format!("/v1/approvals/{}", QuestionId::new(1));
     let escaped = r#"{"name":"a","roles":["viewer"],"\u0072oles":["admin"]}"#;
     for (path, body) in [
         ("/v1/tokens", key),
         ("/v1/tokens", escaped),
         ("/v1/auth/refresh", r#"{"refresh_token":"a","refresh_token":"b"}"#),
-        (&approval, r#"{"decision":"deny","decision":"approve"}"#),
         ("/v1/agents/x/turns", r#"{"message":"a","message":"b"}"#),
         ("/v1/tools/probe.echo/call", r#"{"text":"a","text":"b"}"#),
         ("/v1/tools/probe.echo/call", r#"{"text":"a","x":{"y":1,"y":2}}"#),
