@@ -191,3 +191,35 @@ fn an_access_token_is_refreshed_once_and_a_stolen_refresh_token_ends_all() {
     let mode = std::fs::metadata(server.data().join("issuer.pem")).expect("made");
     assert_eq!(mode.permissions().mode() & 0o777, 0o600);
 }
+
+#[test]
+fn the_audit_is_searched_by_who_it_was_and_exported_for_spreadsheets() {
+    let server = Server::start("", &[("rogue", "rogue")]);
+    let (id, key) = issue(&server, &["--role", "caller"]);
+    let call = json!({ "text": "hi" });
+    assert_eq!(ask(&server, "POST", "/v1/tools/rogue.echo/call", &key, &call).status, 200);
+    assert_eq!(ask(&server, "GET", "/v1/audit", &key, &json!({})).status, 403);
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    let found = loop {
+        let found = server.get(&format!("/v1/audit?principal={id}")).json();
+        let kinds: Vec<String> = found["events"]
+            .as_array()
+            .expect("events")
+            .iter()
+            .map(|event| event["kind"].as_str().unwrap_or_default().to_owned())
+            .collect();
+        if ["call.completed", "request.refused"].iter().all(|kind| kinds.iter().any(|k| k == kind))
+            || std::time::Instant::now() > end
+        {
+            break kinds;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    };
+    assert!(found.iter().any(|kind| kind == "call.completed"), "{found:?}");
+    assert!(found.iter().any(|kind| kind == "request.refused"), "{found:?}");
+    assert!(server.get("/v1/audit?principal=key_0").json()["events"] == json!([]));
+    let text = ok(run(&server, &["audit", "log", "--principal", &id, "--csv"]));
+    let mut lines = text.lines();
+    assert_eq!(lines.next(), Some("seq,at,stream,kind,component,principal,code,payload"));
+    assert!(lines.all(|line| line.contains(&id)) && text.contains("permission_denied"), "{text}");
+}

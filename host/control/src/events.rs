@@ -30,6 +30,8 @@ pub struct EventFilter {
     pub component: Option<String>,
     /// With this code or outcome.
     pub code: Option<String>,
+    /// By this principal, as records name it: a key's id, `ISSUER:SUBJECT`.
+    pub principal: Option<String>,
 }
 
 /// Events that were wanted.
@@ -53,6 +55,19 @@ struct Named<'a> {
     code: Option<std::borrow::Cow<'a, str>>,
     #[serde(borrow)]
     outcome: Option<std::borrow::Cow<'a, str>>,
+    #[serde(borrow)]
+    principal: Option<std::borrow::Cow<'a, str>>,
+    #[serde(borrow)]
+    by: Option<std::borrow::Cow<'a, str>>,
+    #[serde(borrow)]
+    asked_by: Option<NamedAsker<'a>>,
+}
+
+/// On whose behalf a turn was taken.
+#[derive(Deserialize)]
+struct NamedAsker<'a> {
+    #[serde(borrow)]
+    subject: std::borrow::Cow<'a, str>,
 }
 
 impl EventFilter {
@@ -66,7 +81,7 @@ impl EventFilter {
     }
 
     fn names(&self, event: &Event) -> bool {
-        if self.component.is_none() && self.code.is_none() {
+        if self.component.is_none() && self.code.is_none() && self.principal.is_none() {
             return true;
         }
         let named: Named<'_> = serde_json::from_slice(&event.payload).unwrap_or_default();
@@ -81,7 +96,12 @@ impl EventFilter {
         let code_is = |wanted: &String| {
             [&named.code, &named.outcome].into_iter().flatten().any(|code| code == wanted)
         };
-        self.component.as_ref().is_none_or(component_is) && self.code.as_ref().is_none_or(code_is)
+        let asker = named.asked_by.as_ref().map(|asker| &asker.subject);
+        let by_whom = [named.principal.as_ref(), named.by.as_ref(), asker];
+        let principal_is = |wanted: &String| by_whom.into_iter().flatten().any(|by| by == wanted);
+        self.component.as_ref().is_none_or(component_is)
+            && self.code.as_ref().is_none_or(code_is)
+            && self.principal.as_ref().is_none_or(principal_is)
     }
 }
 

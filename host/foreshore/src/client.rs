@@ -255,6 +255,22 @@ impl Client {
         Ok(String::from_utf8(body.into()).context("the answer is no UTF-8")?)
     }
 
+    /// Reads a page of CSV, and what the next begins after; none at the end.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub(crate) async fn csv(&self, path: &str) -> Result<(String, Option<u64>), Failure> {
+        let answer = exchange(self.whom(), "GET", path, None, "text/csv").await;
+        let answer = answer.with_context(|| format!("the server at {}", self.address))?;
+        if !answer.status().is_success() {
+            return read(answer).await.and(Err(Failure::Other(anyhow!("no CSV came"))));
+        }
+        let next = answer.headers().get("foreshore-next-after");
+        let next = next.and_then(|next| next.to_str().ok()?.parse().ok());
+        let body = answer.into_body().collect().await.context("the answer broke off")?.to_bytes();
+        Ok((String::from_utf8(body.into()).context("the answer is no UTF-8")?, next))
+    }
+
     /// Sends a request that is answered with server-sent events.
     ///
     /// # Errors

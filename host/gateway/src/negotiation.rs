@@ -86,6 +86,16 @@ pub(crate) fn accepts_json(headers: &HeaderMap) -> Result<(), Refusal> {
     if takes { Ok(()) } else { Err(Problem::not_acceptable("application/json")) }
 }
 
+/// Whether a client asks for CSV rather than JSON, by its full name.
+pub(crate) fn wants_csv(headers: &HeaderMap) -> Result<bool, Refusal> {
+    let csv = quality(headers, &["text/csv"]).unwrap_or(0);
+    let json = quality(headers, &JSON);
+    match (csv, json) {
+        (0, Some(0)) => Err(Problem::not_acceptable("application/json or text/csv")),
+        (csv, json) => Ok(csv > json.unwrap_or(0)),
+    }
+}
+
 /// The weight, in thousandths, that `Accept` gives to the first of `ranges` that it names;
 /// `None` if there is no such field at all, 0 if it names none of them.
 fn quality(headers: &HeaderMap, ranges: &[&str]) -> Option<u32> {

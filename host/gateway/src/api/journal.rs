@@ -26,6 +26,7 @@ use crate::request::{Answer, json, typed};
 use crate::wire::{self, EventSchema, EventsSchema, ProblemSchema};
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+const NEXT_AFTER: HeaderName = HeaderName::from_static("foreshore-next-after");
 /// Events of one answer, where the client does not say, and at most.
 const PAGE: usize = 100;
 const PAGE_MAX: usize = 1_000;
@@ -89,19 +90,24 @@ pub(crate) async fn events(peer: &Arc<Peer>, head: &Parts) -> Answer {
         ("until" = Option<u64>, Query, description = "Only events before this time"),
         ("component" = Option<String>, Query, description = "Only events about this component: `name` or `name@version`"),
         ("code" = Option<String>, Query, description = "Only events with this code or outcome: `http_not_granted`, `fuel_exhausted`"),
+        ("principal" = Option<String>, Query, description = "Only what this principal did or asked for: a key's id, `ISSUER:SUBJECT`"),
         ("stream" = Option<String>, Query, description = "As for `/v1/events`"),
         ("kind" = Option<String>, Query, description = "As for `/v1/events`"),
         ("after" = Option<u64>, Query, description = "`next_after` of the page before"),
         ("limit" = Option<usize>, Query, description = "1 to 1,000; 100 if left out"),
     ),
     responses(
-        (status = 200, description = "A page of events. A page may be short, or empty, before the end: `at_end` says whether there is more to look at", body = EventsSchema<'static>),
+        (status = 200, description = "A page of events. A page may be short, or empty, before the end: `at_end` says whether there is more to look at; of CSV, the field `Foreshore-Next-After`, which is absent at the end", content(
+            (EventsSchema<'static> = "application/json"),
+            (String = "text/csv"),
+        )),
         (status = "default", description = "Why it was not served", body = ProblemSchema<'static>, content_type = "application/problem+json"),
     ),
 )]
 pub(crate) async fn audit(peer: &Arc<Peer>, head: &Parts) -> Answer {
-    negotiation::accepts_json(&head.headers)?;
-    let known = &["since", "until", "component", "code", "stream", "kind", "after", "limit"];
+    let is_csv = negotiation::wants_csv(&head.headers)?;
+    let known =
+        &["since", "until", "component", "code", "principal", "stream", "kind", "after", "limit"];
     let query = Query::read(&head.uri, known)?;
     let text = |name| query.get(name).map(str::to_owned);
     let filter = EventFilter {
@@ -109,11 +115,38 @@ pub(crate) async fn audit(peer: &Arc<Peer>, head: &Parts) -> Answer {
         until_unix_ms: query.number("until")?,
         component: text("component"),
         code: text("code"),
+        principal: text("principal"),
         tenant: principal(head).tenant.clone(),
         ..filter(&query)?
     };
     let after = query.number("after")?.unwrap_or(0);
-    page(peer, after, filter, query.limit(PAGE, PAGE_MAX)?).await
+    let limit = query.limit(PAGE, PAGE_MAX)?;
+    if is_csv {
+        csv(peer, after, filter, limit).await
+    } else {
+        page(peer, after, filter, limit).await
+    }
+}
+
+async fn csv(peer: &Arc<Peer>, after: u64, filter: EventFilter, limit: usize) -> Answer {
+    let Page { events, next_after, at_end } = looked_up(peer, after, filter, limit).await?;
+    let text = Bytes::from(wire::csv::events(&events));
+    let mut response = typed(text.into(), HeaderValue::from_static("text/csv; charset=utf-8"));
+    if !at_end {
+        response.headers_mut().insert(NEXT_AFTER, HeaderValue::from(next_after));
+    }
+    Ok(response)
+}
+
+async fn looked_up(
+    peer: &Arc<Peer>,
+    after: u64,
+    filter: EventFilter,
+    limit: usize,
+) -> Result<Page, Refusal> {
+    let control = Arc::clone(&peer.edge.control);
+    let read = tokio::task::spawn_blocking(move || control.events(after, &filter, limit));
+    Ok(read.await.map_err(|error| Problem::host(&error.to_string()))??)
 }
 
 fn filter(query: &Query<'_>) -> Result<EventFilter, Refusal> {
@@ -131,10 +164,7 @@ pub(crate) fn last_event_id(head: &Parts) -> Result<Option<u64>, Refusal> {
 }
 
 async fn page(peer: &Arc<Peer>, after: u64, filter: EventFilter, limit: usize) -> Answer {
-    let control = Arc::clone(&peer.edge.control);
-    let read = tokio::task::spawn_blocking(move || control.events(after, &filter, limit));
-    let Page { events, next_after, at_end } =
-        read.await.map_err(|error| Problem::host(&error.to_string()))??;
+    let Page { events, next_after, at_end } = looked_up(peer, after, filter, limit).await?;
     let events = events.iter().map(EventSchema::from).collect();
     Ok(json(wire::json(&EventsSchema { events, next_after, at_end }, 16 << 10)))
 }

@@ -9,6 +9,7 @@ mod call;
 mod component;
 mod content;
 mod conversation;
+pub(crate) mod csv;
 mod files;
 mod host;
 mod identity;
