@@ -103,6 +103,7 @@ fn a_secret_goes_to_its_audience_and_no_guest_ever_holds_it() {
     assert_eq!(code, 0, "{err}");
     assert!(rekeyed.starts_with("1 secrets are sealed with the key "), "{rekeyed}");
     check(&server, 2);
+    server.kill();
     server.restart();
     check(&server, 3);
 

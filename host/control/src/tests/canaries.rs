@@ -283,11 +283,11 @@ fn no_result_line_or_error_holds_a_secret_in_any_spelling() {
         held.scrub_result(&mut result);
         held.scrub_logs(&mut logs);
         errors.iter_mut().for_each(|error| held.scrub_error(error));
+        // Of bytes, debug output says numbers.
+        let ContentBody::Image(media) = result.content.remove(0).body else { panic!("an image") };
+        assert!(!leaks(&spelled, &media.data), "{what}");
         let out = format!("{errors:?}{logs:?}{result:?}");
         assert!(!leaks(&spelled, out.as_bytes()), "{what}: {out}");
-        // Of bytes, debug output says numbers.
-        let ContentBody::Image(media) = &result.content[0].body else { panic!("an image") };
-        assert!(!leaks(&spelled, &media.data), "{what}");
         if let Some(structured) = &result.structured {
             assert!(!leaks(&spelled, structured.get().as_bytes()), "{what}");
             serde_json::from_str::<serde_json::Value>(structured.get()).expect("still JSON");
