@@ -392,6 +392,7 @@ impl Identities {
             });
         }
         let (permissions, reach) = self.0.roles.of(&new.roles);
+        let permissions = of_tenant(&new.tenant, permissions);
         if let Some(more) = permissions.without(by.permissions).iter().next() {
             return Err(IdentityFault::Exceeds { what: format!("the permission \"{more}\"") });
         }
@@ -475,13 +476,16 @@ fn principal(
     names: &[RoleName],
     reach: &Reach,
 ) -> Principal {
-    let (mut permissions, most) = roles.of(names);
-    if tenant != Tenant::DEFAULT {
-        permissions = permissions.without(Permissions::HOST);
-    }
+    let (permissions, most) = roles.of(names);
+    let permissions = of_tenant(&tenant, permissions);
     let known = names.iter().filter(|name| roles.get(name).is_some());
     let roles = known.cloned().collect();
     Principal { subject, tenant, roles, permissions, reach: most.and(reach) }
+}
+
+/// What of these permissions a tenant's can have: the host as a whole is the operator's.
+fn of_tenant(tenant: &Tenant, permissions: Permissions) -> Permissions {
+    if *tenant == Tenant::DEFAULT { permissions } else { permissions.without(Permissions::HOST) }
 }
 
 /// Whether somebody may handle credentials of a tenant.
