@@ -127,6 +127,7 @@ impl Turns {
     pub(super) async fn record_end(&self, ending: Ending) -> Result<(), AppendError> {
         let Ending { ended, mut entry, shown } = ending;
         let (turn, conversation) = (ended.turn, ended.conversation.clone());
+        let is_complete = ended.end == TurnEnd::Completed;
         entry.push(ended.event(clock::now_unix_ms(), self.tenant()));
         let told = entry.events.clone();
         let Entry { events, blobs } = entry;
@@ -139,6 +140,11 @@ impl Turns {
         }
         let told = told.into_iter().zip(committed?.first_seq..);
         self.tell_in_order(turn, &conversation, told, &shown);
+        // One that completed has had every answer that it asked for.
+        if !is_complete && let Err(fault) = self.approvals().cancel_turn(&self.1, turn).await {
+            // They end at their time, and let nothing run: their turn is over.
+            tracing::warn!(%turn, %fault, "what a turn waited for is pending still");
+        }
         self.open().remove(&turn);
         self.0.waits.forget(turn);
         self.lanes().remove(&conversation, turn);

@@ -319,12 +319,7 @@ impl Turns {
             return Ok(());
         }
         let ending = Ending::cancelled(self, &entry, &record).with(also);
-        self.record_end(ending).await.map_err(|error| unreadable(error.to_string()))?;
-        if let Err(fault) = self.approvals().cancel_turn(&self.1, turn).await {
-            // They end at their time, and let nothing run: their turn is over.
-            tracing::warn!(%turn, %fault, "what a turn waited for is pending still");
-        }
-        Ok(())
+        self.record_end(ending).await.map_err(|error| unreadable(error.to_string()))
     }
 
     pub(super) fn stop_running(&self, turn: TurnId) {

@@ -402,7 +402,8 @@ mod tests {
         of_turn.sort();
         assert_eq!(of_turn, [late, soon]);
 
-        let used = ApprovalUsed { approval: soon, call: CallId::new(1) };
+        let call = CallId::new(1);
+        let used = ApprovalUsed { approval: soon, call };
         assert!(journal.append(used.event(6, tenant())).await.is_err(), "not approved yet");
         let vote = |vote, by: &str| ApprovalVoted {
             approval: soon,
@@ -434,7 +435,7 @@ mod tests {
         assert!(journal.append(revoked.event(9, other)).await.is_err());
         assert_eq!(reader().get("other", soon).expect("readable"), None);
         let entry = reader().get("default", soon).expect("readable").expect("there");
-        assert_eq!((entry.state, entry.used_by), (ApprovalState::Used, Some(CallId::new(1))));
+        assert_eq!((entry.state, entry.used_by), (ApprovalState::Used, Some(call)));
     }
 
     fn entry_turn(entry: &ApprovalEntry) -> TurnId {
