@@ -261,7 +261,7 @@ impl Client {
     /// As [`Self::send`].
     pub(crate) async fn csv(&self, path: &str) -> Result<(String, Option<u64>), Failure> {
         let answer = exchange(self.whom(), "GET", path, None, "text/csv").await;
-        let answer = answer.with_context(|| format!("the server at {}", self.address))?;
+        let answer = answer.with_context(|| format!("the server at {}", self.url()))?;
         if !answer.status().is_success() {
             return read(answer).await.and(Err(Failure::Other(anyhow!("no CSV came"))));
         }
