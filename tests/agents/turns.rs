@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::{begin, ended, host, notes, shown, slow, turn, until};
 use crate::harness::events::{Event, Events};
+use crate::harness::server::Server;
 
 fn text(turn: &Value) -> &str {
     turn["reply"]["text"].as_str().unwrap_or_default()
@@ -221,4 +222,20 @@ fn a_bad_budget_of_a_turn_is_pointed_at() {
         let problem = refused.json();
         assert_eq!((refused.status, &problem["pointer"]), (422, &json!(pointer)), "{problem}");
     }
+}
+
+#[test]
+fn how_many_agents_run_at_once_is_changed_while_they_do() {
+    let server = Server::start("", &[]);
+    let now = server.get("/v1/concurrency").json();
+    assert_eq!((now["agents_max"].as_u64(), now["agents_running"].as_u64()), (Some(4), Some(0)));
+    let data = server.data().to_str().expect("UTF-8");
+    let set = ["agent", "concurrency", "--set", "2", "--data", data];
+    let ran = crate::harness::foreshore(&set);
+    assert!(ran.code == 0 && ran.stdout.contains("0 of 2 agents run"), "{ran:?}");
+    assert_eq!(server.get("/v1/concurrency").json()["agents_max"], 2);
+    for bad in [json!({ "agents_max": 0 }), json!({ "agents_max": 5000 }), json!({ "agents": 2 })] {
+        assert_eq!(server.send("PATCH", "/v1/concurrency", &bad).status, 422, "{bad}");
+    }
+    assert_eq!(server.get("/v1/concurrency").json()["agents_max"], 2);
 }

@@ -99,6 +99,8 @@ pub(crate) fn text() -> Bytes {
         api::models::change,
         api::models::delete,
         api::budgets::list,
+        api::concurrency::show,
+        api::concurrency::change,
         api::limits::show,
         api::health::openapi,
         api::health::health,

@@ -206,6 +206,7 @@ async fn answer(peer: &Arc<Peer>, request: Request<Incoming>, id: &HeaderValue) 
         Route::OllamaChange => api::models::change(peer, body, name).await,
         Route::OllamaDelete => api::models::delete(peer, body).await,
         Route::Budgets => api::budgets::list(&peer.edge, &head),
+        Route::Concurrency => api::concurrency::concurrency(peer, &head, body).await,
         Route::Limits => api::limits::show(&peer.edge, &head),
         Route::OpenApi => api::health::openapi(&head),
         Route::Health => api::health::health(),

@@ -43,7 +43,11 @@ pub(crate) async fn namespaces(peer: &Peer, head: &Parts) -> Answer {
     Query::read(&head.uri, &[])?;
     let namespaces = memory(peer).namespaces(&tenant(head))?;
     let namespaces = namespaces.into_iter().map(MemoryNamespaceSchema::from).collect();
-    let embedding = memory(peer).meaning_status().await?.map(MemoryEmbeddingSchema::from);
+    // How far it is counts all tenants, so it is for the host's own.
+    let embedding = match tenant(head) == Tenant::DEFAULT {
+        true => memory(peer).meaning_status().await?.map(MemoryEmbeddingSchema::from),
+        false => None,
+    };
     Ok(json(wire::json(&MemoryNamespacesSchema { namespaces, embedding }, 1 << 10)))
 }
 

@@ -5,6 +5,7 @@ pub(crate) mod agents;
 pub(crate) mod budgets;
 pub(crate) mod calls;
 pub(crate) mod components;
+pub(crate) mod concurrency;
 pub(crate) mod conversations;
 pub(crate) mod events;
 pub(crate) mod files;

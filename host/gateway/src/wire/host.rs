@@ -99,3 +99,36 @@ impl From<EdgeLimitRow> for LimitSchema {
         Self { name, unit, value, default, ceiling, description }
     }
 }
+
+/// How much goes on.
+#[derive(serde::Serialize, utoipa::ToSchema)]
+pub(crate) struct ConcurrencySchema {
+    /// Agents that run.
+    agents_running: usize,
+    /// How many may.
+    agents_max: usize,
+    /// Turns that have not ended, those that wait included.
+    turns_open: usize,
+    /// Of them, those behind another turn of their conversation.
+    turns_queued: usize,
+}
+
+impl From<foreshore_control::turns::TurnsLoad> for ConcurrencySchema {
+    fn from(load: foreshore_control::turns::TurnsLoad) -> Self {
+        Self {
+            agents_running: load.running,
+            agents_max: load.running_max,
+            turns_open: load.open,
+            turns_queued: load.queued,
+        }
+    }
+}
+
+/// What to change.
+#[derive(serde::Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ConcurrencyPatchSchema {
+    /// 1 to 1,024.
+    #[schema(value_type = u64)]
+    pub(crate) agents_max: std::num::NonZeroUsize,
+}

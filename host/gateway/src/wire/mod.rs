@@ -39,7 +39,10 @@ pub(crate) use files::{
     FileVersionSchema, FileVersionsSchema, FilesApprovedSchema, FilesRestoredSchema,
     FilesScannedSchema, RestoredSchema, UndoSchema,
 };
-pub(crate) use host::{HealthSchema, LimitSchema, LimitsSchema, ReadinessSchema};
+pub(crate) use host::{
+    ConcurrencyPatchSchema, ConcurrencySchema, HealthSchema, LimitSchema, LimitsSchema,
+    ReadinessSchema,
+};
 pub(crate) use identity::{
     CredentialKindSchema, CredentialSchema, CredentialsSchema, IssuedSchema, NewCredentialSchema,
     PrincipalSchema, RefreshSchema, TokensSchema,
