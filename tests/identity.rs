@@ -122,7 +122,7 @@ fn each_refusal_is_in_the_audit_under_the_id_that_the_client_saw() {
             .as_array()
             .expect("events")
             .iter()
-            .find(|event| event["payload"]["request"] == Value::from(id.as_str()));
+            .find(|event| event["payload"]["request"] == id.as_str());
         let event = event.unwrap_or_else(|| panic!("{id} is not in {recorded}"));
         assert_eq!(event["payload"]["code"], expected);
     }
