@@ -187,12 +187,12 @@ impl Egress {
                 HttpBodyError::Denied(denial) => EffectError::Denied(denial),
                 error => EffectError::RequestBody(error),
             })?;
-            let whole = injected.into_body(call, &target, &mut headers, whole.to_bytes())?;
+            let whole = injected.put_into_body(call, &target, &mut headers, whole.to_bytes())?;
             let whole = Full::new(whole).map_err(|never| match never {}).boxed_unsync();
             // As much as the guest may send was counted; what the host adds is not the guest's.
             (body, body_failure) = request_body::bounded(whole, u64::MAX);
         }
-        injected.into_head(call, &mut target, &mut headers)?;
+        injected.put_into_head(call, &mut target, &mut headers)?;
         let asked = response::Asked {
             target: &target,
             body_failure,

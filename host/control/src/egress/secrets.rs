@@ -145,7 +145,7 @@ impl<'a> Injected<'a> {
     ///
     /// # Errors
     /// A denial: it has no such field, or the guest filled it.
-    pub(super) fn into_body(
+    pub(super) fn put_into_body(
         &self,
         call: &CallContext,
         target: &Target,
@@ -182,7 +182,7 @@ impl<'a> Injected<'a> {
     ///
     /// # Errors
     /// A denial: a value is none of a header's.
-    pub(super) fn into_head(
+    pub(super) fn put_into_head(
         self,
         call: &CallContext,
         target: &mut Target,

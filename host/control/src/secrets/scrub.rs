@@ -147,8 +147,8 @@ impl Held {
         let cleaned =
             serde_json::from_str(json.get()).ok().map(|value| clean(&self.scanner, value));
         let cleaned = cleaned.and_then(|value| serde_json::value::to_raw_value(&value).ok());
-        let is_clean = |json: &Box<RawValue>| self.scanner.find(json.get().as_bytes()).is_none();
-        if let Some(cleaned) = cleaned.filter(is_clean) {
+        let is_clean = |json: &RawValue| self.scanner.find(json.get().as_bytes()).is_none();
+        if let Some(cleaned) = cleaned.filter(|json| is_clean(json)) {
             *json = cleaned;
             return;
         }

@@ -80,7 +80,7 @@ impl Set {
         let value = match (&self.file, self.stdin) {
             (Some(file), _) => {
                 let opened = std::fs::File::open(file);
-                let read = opened.and_then(|file| read(file));
+                let read = opened.and_then(read);
                 read.with_context(|| file.display().to_string()).map_err(Failure::Other)?
             }
             (None, true) => read(io::stdin()).context("standard input").map_err(Failure::Other)?,

@@ -124,7 +124,7 @@ fn base32(bytes: &[u8]) -> String {
         .map(|five| (0..5).fold(0, |n, at| n << 1 | usize::from(*five.get(at).unwrap_or(&0))))
         .map(|index| char::from(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"[index]))
         .collect();
-    while text.len() % 8 != 0 {
+    while !text.len().is_multiple_of(8) {
         text.push('=');
     }
     text
