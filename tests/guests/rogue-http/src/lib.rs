@@ -76,8 +76,8 @@ fn request(arguments: &Value) -> Result<Value, String> {
 /// Each byte of a text comes with its bits turned, so that only what came otherwise is found.
 fn find_in_memory(arguments: &Value) -> Result<Value, String> {
     let answer = send(arguments, None)?;
-    let turned: Vec<Vec<u8>> = serde_json::from_value(arguments["turned"].clone())
-        .map_err(|error| error.to_string())?;
+    let turned: Vec<Vec<u8>> =
+        serde_json::from_value(arguments["turned"].clone()).map_err(|error| error.to_string())?;
     let found: Vec<bool> = turned.iter().map(|text| is_in_memory(text)).collect();
     Ok(json!({"answer": answer, "found": found}))
 }
