@@ -96,6 +96,8 @@ def models():
     assert client.show("demo").details is not None
     assert client.show("agent:assistant").details.family == "agent"
     client.ps()
+    same(client.pull("demo").status, "success")
+    assert [step.status for step in client.pull("demo", stream=True)][-1] == "success"
 
 
 def errors():
@@ -108,7 +110,10 @@ def errors():
         fails(404, lambda: ask("agent:nobody", **more))
         fails(503, lambda: ask("stopped", **more))
     fails(503, lambda: ask("agent:stranded"))
-    fails(403, lambda: client.pull("demo"))
+    fails(403, lambda: client.pull("gpt-oss:120b-cloud"))
+    stranger = ollama.Client(host=ADDRESS, headers={"Authorization": "Bearer nonsense"})
+    fails(401, lambda: stranger.chat(model="demo", messages=asking("x")))
+    fails(401, ollama.Client(host=ADDRESS).list)
     fails(404, lambda: client.embed(model="absent", input="x"))
     fails(404, lambda: client.show("absent"))
     for model in ("breaks", "agent:broken", "agent:stranded"):

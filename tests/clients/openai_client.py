@@ -128,6 +128,8 @@ def errors():
     fails(openai.InternalServerError, 503, lambda: create("agent:stranded"))
     fails(openai.BadRequestError, 400, lambda: create("agent:assistant", tools=[WEATHER]))
     fails(openai.NotFoundError, 404, lambda: client.models.retrieve("nothing"))
+    stranger = openai.OpenAI(base_url=f"{ADDRESS}/v1", api_key="nonsense", max_retries=0)
+    fails(openai.AuthenticationError, 401, stranger.models.list)
     for model in ("breaks", "agent:broken", "agent:stranded"):
         try:
             list(create(model, stream=True))
