@@ -223,3 +223,25 @@ fn the_audit_is_searched_by_who_it_was_and_exported_for_spreadsheets() {
     assert_eq!(lines.next(), Some("seq,at,stream,kind,component,principal,code,payload"));
     assert!(lines.all(|line| line.contains(&id)) && text.contains("permission_denied"), "{text}");
 }
+
+#[test]
+fn a_stream_of_events_ends_with_the_key_that_opened_it() {
+    let server = Server::start("", &[]);
+    let (id, key) = issue(&server, &["--role", "viewer"]);
+    let mut stream = std::net::TcpStream::connect(server.address).expect("a connection");
+    stream.set_read_timeout(Some(std::time::Duration::from_secs(60))).expect("set");
+    let head = format!(
+        "GET /v1/events HTTP/1.0\r\nhost: {}\r\naccept: text/event-stream\r\nauthorization: Bearer {key}\r\n\r\n",
+        server.address
+    );
+    std::io::Write::write_all(&mut stream, head.as_bytes()).expect("sent");
+    let mut first = [0; 12];
+    std::io::Read::read_exact(&mut stream, &mut first).expect("an answer");
+    assert!(first.ends_with(b" 200"), "{}", String::from_utf8_lossy(&first));
+    ok(run(&server, &["token", "revoke", &id]));
+    server.send("PUT", "/v1/memory/notes/later", &json!({ "value": "after" }));
+    let mut rest = Vec::new();
+    // It ends; the time limit of the socket would be an error.
+    std::io::Read::read_to_end(&mut stream, &mut rest).expect("the end of the stream");
+    assert!(!String::from_utf8_lossy(&rest).contains("notes"), "nothing came after that");
+}

@@ -168,6 +168,17 @@ impl Identities {
         known.families.get(&family).is_some_and(|entry| entry.revoked.is_none())
     }
 
+    /// Whether somebody's key still counts: for answers that go on for long after it was shown.
+    /// Access tokens end by themselves soon, and are not asked about.
+    pub fn still_counts(&self, principal: &Principal) -> bool {
+        let Subject::Key(id) = &principal.subject else { return true };
+        let known = self.0.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.keys.get(id).is_some_and(|key| {
+            let has_ended = key.expires_at_unix_ms.is_some_and(|end| end <= clock::now_unix_ms());
+            !key.is_revoked && !has_ended
+        })
+    }
+
     /// What the access tokens of a line are about, while they count.
     pub fn grantee(&self, family: KeyId) -> Option<Grantee> {
         let known = self.0.known.read().unwrap_or_else(PoisonError::into_inner);

@@ -128,7 +128,7 @@ pub(crate) async fn take_turn(
     }
     let follow = own_turns.follow(taken.turn, None)?;
     match form {
-        Form::Events => Ok(turns::stream(peer, follow)),
+        Form::Events => Ok(turns::stream(peer, principal(head), follow)),
         Form::Json => {
             let ended = end(peer, follow).await?;
             Ok(json(wire::json(&TurnSchema::from(&*ended), 4 << 10)))

@@ -277,7 +277,7 @@ pub(crate) fn events(peer: &Arc<Peer>, head: &Parts, id: &str) -> Answer {
     Query::read(&head.uri, &[])?;
     let (conversation, after) = (turns::conversation(id)?, last_event_id(head)?);
     let follow = auth::turns(peer, head).follow_conversation(&conversation, after)?;
-    Ok(turns::stream(peer, follow))
+    Ok(turns::stream(peer, auth::principal(head), follow))
 }
 
 /// Search what was said.

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use foreshore_control::{EventFilter, Page};
+use foreshore_domain::identity::Principal;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue};
 use tokio::sync::mpsc;
@@ -74,7 +75,7 @@ pub(crate) async fn events(peer: &Arc<Peer>, head: &Parts) -> Answer {
         Form::Json => page(peer, after.unwrap_or(0), filter, query.limit(PAGE, PAGE_MAX)?).await,
         Form::Events => {
             let after = after.unwrap_or_else(|| peer.edge.control.journal().tip().seq);
-            Ok(follow(peer, after, filter))
+            Ok(follow(peer, principal(head), after, filter))
         }
     }
 }
@@ -169,19 +170,31 @@ async fn page(peer: &Arc<Peer>, after: u64, filter: EventFilter, limit: usize) -
     Ok(json(wire::json(&EventsSchema { events, next_after, at_end }, 16 << 10)))
 }
 
-fn follow(peer: &Arc<Peer>, after: u64, filter: EventFilter) -> http::Response<Body> {
+fn follow(
+    peer: &Arc<Peer>,
+    who: Arc<Principal>,
+    after: u64,
+    filter: EventFilter,
+) -> http::Response<Body> {
     let (sender, receiver) = mpsc::channel(WAITING_MAX);
-    let reader = tokio::spawn(read_on(Arc::clone(peer), after, filter, sender));
+    let reader = tokio::spawn(read_on(Arc::clone(peer), who, after, filter, sender));
     let follower = Follower { peer: Arc::clone(peer), receiver, reader };
     typed(Body::Events(Box::new(follower)), HeaderValue::from_static("text/event-stream"))
 }
 
-/// Reads the journal for a follower, until it leaves or the host goes down.
-async fn read_on(peer: Arc<Peer>, mut after: u64, filter: EventFilter, to: mpsc::Sender<Bytes>) {
+/// Reads the journal for a follower, until it leaves, its key is revoked or the host goes down.
+async fn read_on(
+    peer: Arc<Peer>,
+    who: Arc<Principal>,
+    mut after: u64,
+    filter: EventFilter,
+    to: mpsc::Sender<Bytes>,
+) {
     let filter = Arc::new(filter);
     // An answer that begins at once tells the client that it is listened to.
     let mut beat_due = tokio::time::Instant::now();
-    while !peer.edge.is_draining() && !to.is_closed() {
+    let counts = || peer.edge.control.identities().still_counts(&who);
+    while !peer.edge.is_draining() && !to.is_closed() && counts() {
         if tokio::time::Instant::now() >= beat_due {
             beat_due = tokio::time::Instant::now() + BEAT_EVERY;
             if to.send(Bytes::from_static(b": listening\n\n")).await.is_err() {

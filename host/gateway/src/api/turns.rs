@@ -8,6 +8,7 @@ use bytes::Bytes;
 use foreshore_control::turns::Follow;
 use foreshore_domain::conversation::Conversation;
 use foreshore_domain::id::TurnId;
+use foreshore_domain::identity::Principal;
 use http::request::Parts;
 use http::{HeaderValue, Response, StatusCode};
 use tokio::sync::mpsc;
@@ -72,7 +73,7 @@ pub(crate) fn events(peer: &Arc<Peer>, head: &Parts, id: &str) -> Answer {
     Query::read(&head.uri, &[])?;
     let after = last_event_id(head)?;
     let follow = auth::turns(peer, head).follow(turn(id)?, after)?;
-    Ok(stream(peer, follow))
+    Ok(stream(peer, auth::principal(head), follow))
 }
 
 /// Cancel a turn.
@@ -107,14 +108,14 @@ fn by(head: &Parts) -> String {
 }
 
 /// Answers with the events of what is followed.
-pub(crate) fn stream(peer: &Arc<Peer>, follow: Follow) -> Response<Body> {
+pub(crate) fn stream(peer: &Arc<Peer>, who: Arc<Principal>, follow: Follow) -> Response<Body> {
     let (sender, receiver) = mpsc::channel(WAITING_MAX);
-    let reader = tokio::spawn(tell(Arc::clone(peer), follow, sender));
+    let reader = tokio::spawn(tell(Arc::clone(peer), who, follow, sender));
     let events = Told { peer: Arc::clone(peer), receiver, reader };
     typed(Body::Events(Box::new(events)), HeaderValue::from_static("text/event-stream"))
 }
 
-async fn tell(peer: Arc<Peer>, mut follow: Follow, to: mpsc::Sender<Bytes>) {
+async fn tell(peer: Arc<Peer>, who: Arc<Principal>, mut follow: Follow, to: mpsc::Sender<Bytes>) {
     while !peer.edge.is_draining() {
         let text = match tokio::time::timeout(BEAT_EVERY, follow.next()).await {
             Err(_) => Bytes::from_static(b": listening\n\n"),
@@ -127,7 +128,9 @@ async fn tell(peer: Arc<Peer>, mut follow: Follow, to: mpsc::Sender<Bytes>) {
                 }
             }
         };
-        if to.send(text).await.is_err() {
+        // Whoever's key was revoked is told nothing more.
+        let counts = peer.edge.control.identities().still_counts(&who);
+        if !counts || to.send(text).await.is_err() {
             return;
         }
     }
